@@ -1,0 +1,224 @@
+"""The composition root: the only place that builds adapters and wires them to the engine."""
+
+import asyncio
+import os
+import random
+import secrets
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import ClientSession, web
+
+from watchdog import __version__, ports
+from watchdog.actions.cloud_run import CloudRun
+from watchdog.actions.pagerduty import PagerDutyNotifier
+from watchdog.actions.slack import SlackNotifier
+from watchdog.core import service as facts
+from watchdog.core.model import ServiceKey
+from watchdog.core.policy import Policy
+from watchdog.engine.clock import SystemClock
+from watchdog.engine.outbox import Outbox, OutboxHooks
+from watchdog.engine.supervisor import Supervisor
+from watchdog.engine.tools import Follower, Tools, ignore
+from watchdog.errors import ConfigError
+from watchdog.settings import Settings
+from watchdog.sources.http_probe import HttpProber
+from watchdog.store import make_store
+from watchdog.telemetry import Metrics
+from watchdog.transport import GoogleTokens, open_session
+from watchdog.web import WebServices, make_app
+
+ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+"""Letters and digits that nobody mistakes for one another when reading an id aloud."""
+
+_log = structlog.get_logger(__name__)
+
+
+def new_id() -> str:
+    """A short, unique, URL-safe watch id: 40 bits of chance."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(8))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """One process's engine with its adapters."""
+
+    settings: Settings
+    tools: Tools
+    store: ports.Store
+    outbox: Outbox
+    supervisor: Supervisor
+    metrics: Metrics
+    notifiers: Sequence[ports.Notifier]
+
+    def web(self) -> web.Application:
+        """The API, the page and /metrics."""
+        token = self.settings.api_token
+        return make_app(
+            WebServices(
+                store=self.store,
+                clock=self.tools.clock,
+                metrics=self.metrics,
+                services=tuple(self.supervisor.keepers),
+                ready=self.supervisor.ready,
+                why_not_deploy=self.why_not_deploy,
+                why_not_release=self.why_not_release,
+                version=__version__,
+                new_id=new_id,
+                api_token=token.get_secret_value() if token else None,
+            )
+        )
+
+    async def facts(self, key: ServiceKey) -> facts.Service:
+        """What is remembered of a service, read from its stream."""
+        found = [
+            facts.Fact(at=r.at, kind=r.kind, body=r.body) async for r in self.store.read(facts.stream(key))
+        ]
+        return facts.fold_all(key, found)
+
+    async def why_not_deploy(self, key: ServiceKey, image: str) -> str | None:
+        """One sentence why the image must not be deployed; None when it may be."""
+        allowed, reason = facts.gate(await self.facts(key), image, self.tools.clock.now())
+        return None if allowed else reason
+
+    async def why_not_release(self, key: ServiceKey) -> str | None:
+        """One sentence why traffic cannot be released now; None when it can."""
+        known, now = await self.facts(key), self.tools.clock.now()
+        state = await self.tools.traffic.read(key)
+        revisions = await self.tools.traffic.revisions(key)
+        latest = next((r for r in revisions if r.name == state.latest_ready), None)
+        return facts.why_not_release(known, state.latest_ready, latest, now)
+
+
+def load_notifiers(session: ClientSession, settings: Settings) -> list[ports.Notifier]:
+    """The channels that the environment names."""
+    found = [
+        SlackNotifier.from_settings(session, settings.slack),
+        PagerDutyNotifier.from_settings(session, settings.pagerduty),
+    ]
+    return [n for n in found if n is not None]
+
+
+@asynccontextmanager
+async def build(
+    settings: Settings,
+    policies: Sequence[Policy],
+    *,
+    discover: bool = True,
+    follow: Follower | None = None,
+    page_url: str = "",
+) -> AsyncIterator[App]:
+    """Everything wired up and the store open; closed in order at the end.
+
+    Raises `StoreUnavailableError` when the store does not answer, `ConfigError` for what a person must mend.
+    """
+    _refuse_doubles(policies)
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        session = open_session()
+        stack.push_async_callback(session.close)
+        emulated = settings.cloud_run_emulator_host is not None
+        tokens = GoogleTokens()
+        stack.push_async_callback(tokens.close)
+        store = make_store(settings.database_url.get_secret_value())
+        await store.open()
+        stack.push_async_callback(store.close)
+        prober = HttpProber(clock, id_token=tokens.id_token)
+        stack.push_async_callback(prober.close)
+        sources = await _sources(settings, stack, emulated=emulated)
+        notifiers = load_notifiers(session, settings)
+        keys = [key for policy in policies for key in policy.service.keys]
+        metrics = Metrics(
+            version=__version__,
+            services=[key.name for key in keys],
+            channels=[n.channel for n in notifiers],
+            sources=[s.name for s in sources],
+        )
+        owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+        outbox = Outbox(
+            store,
+            notifiers,
+            clock,
+            owner=owner,
+            jitter=random.random,
+            hooks=OutboxHooks(
+                counted=lambda channel, kind, result: metrics.notifications_total.labels(channel, kind, result).inc(),
+                oldest_pending=lambda channel, age: metrics.notification_oldest_pending_seconds.labels(channel).set(age),
+            ),
+        )
+        tools = Tools(
+            clock=clock,
+            store=store,
+            traffic=CloudRun.from_settings(session, settings, tokens),
+            prober=prober,
+            metrics=metrics,
+            owner=owner,
+            new_id=new_id,
+            sources=sources,
+            channels=[n.channel for n in notifiers],
+            lease_ttl_s=settings.lease_ttl_s,
+            wake_outbox=outbox.wake,
+            page_url=page_url,
+            follow=follow or ignore,
+        )
+        supervisor = Supervisor(tools=tools, policies=policies, discover=discover)
+        yield App(
+            settings=settings,
+            tools=tools,
+            store=store,
+            outbox=outbox,
+            supervisor=supervisor,
+            metrics=metrics,
+            notifiers=notifiers,
+        )
+
+
+async def _sources(settings: Settings, stack: AsyncExitStack, *, emulated: bool) -> list[ports.Source]:
+    """The metric sources: Cloud Monitoring, or its emulator. With an emulated Cloud Run and no emulated Monitoring there
+    are none: real Monitoring knows nothing of an emulated service."""
+    if emulated and settings.cloud_monitoring_emulator_host is None:
+        _log.warning("no_metric_source", todo="set CLOUD_MONITORING_EMULATOR_HOST beside CLOUD_RUN_EMULATOR_HOST")
+        return []
+    from watchdog.sources.cloud_monitoring import CloudRunMetrics  # noqa: PLC0415 - most verbs need no metrics
+    from watchdog.sources.monitoring_client import MonitoringClient  # noqa: PLC0415
+
+    host = settings.cloud_monitoring_emulator_host
+    source = CloudRunMetrics(MonitoringClient(emulator_host=str(host) if host else None))
+    stack.push_async_callback(source.close)
+    return [source]
+
+
+def _refuse_doubles(policies: Sequence[Policy]) -> None:
+    """Two policies for one service would fight over it."""
+    seen: set[ServiceKey] = set()
+    for policy in policies:
+        for key in policy.service.keys:
+            if key in seen:
+                raise ConfigError(f"two policies are for {key}: remove one of them from --config or WATCHDOG_CONFIG")
+            seen.add(key)
+
+
+async def serve(app: App) -> None:
+    """The daemon: supervisor, outbox and web server, until cancelled. Raises `ConfigError` when the address is taken."""
+    listen = app.settings.listen
+    runner = web.AppRunner(app.web(), access_log=None, shutdown_timeout=1.0, handle_signals=False)
+    await runner.setup()
+    site = web.TCPSite(runner, listen.host, listen.port, reuse_address=True)
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        raise ConfigError(
+            f"WATCHDOG_LISTEN: cannot listen on {listen} ({error.strerror or error}); choose another host:port"
+        ) from error
+    bound = runner.addresses[0]
+    _log.info("listening", url=f"http://{bound[0]}:{bound[1]}", version=__version__)
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(app.outbox.run(), name="outbox")
+            group.create_task(app.supervisor.run(), name="supervisor")
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,131 @@
+"""Was enough seen to say anything? Coverage of windows, blindness, and the verdict on a whole watch."""
+
+from math import inf
+
+from watchdog.core.cover import Cover
+from watchdog.core.model import Action, Outcome, Verdict, Window
+from watchdog.core.rules import Rule
+from watchdog.core.state import Watch
+from watchdog.core.text import listing, share
+
+BLIND_DIRECT_S = 300.0
+BLIND_LAGGED_S = 600.0
+DIRECT_LAG_S = 30.0
+"""Feeds that are at most this late are direct."""
+_NONE = Cover()
+
+
+def rollback_rules(watch: Watch) -> tuple[Rule, ...]:
+    """The rows that can fail a watch and that some source feeds."""
+    return tuple(r for r in watch.rules.rules if r.row.action is Action.ROLLBACK and r.checks and not r.why_not)
+
+
+def lag(watch: Watch, check: str) -> float:
+    """How far behind now the check's newest complete evidence lies (seconds): its feed's lag and one sample's width."""
+    known = [g.lag_s + g.period_s for (_, c), g in watch.rules.lags.items() if c == check]
+    if known:
+        return min(known)
+    return min((s.series.lag_s for (_, c, _), s in watch.streams.items() if c == check), default=0.0)
+
+
+def _of_check(watch: Watch, check: str, index: int, until: float) -> float | None:
+    if watch.cutover_at is None:
+        return None
+    start, end = watch.bounds()[index]
+    start = max(start, watch.cutover_at + watch.rules.cold_s(check))
+    end = min(end, until - lag(watch, check))
+    if end <= start:
+        return None
+    return min(1.0, watch.covers.get(check, _NONE).seconds(index, (start, end)) / (end - start))
+
+
+def of_rule(watch: Watch, rule: Rule, index: int, until: float) -> float | None:
+    """The share of the window's watched time with usable evidence for a rule; None when nothing is left to watch.
+
+    A probe row is covered as its least covered probe; a latency row by whichever of its two checks has evidence.
+    """
+    if watch.rules.policy.windows[index].window not in rule.row.windows:
+        return None
+    found = [c for c in (_of_check(watch, check, index, until) for check in rule.checks) if c is not None]
+    if not found:
+        return None
+    return min(found) if rule.family == "probes" else max(found)
+
+
+def of_window(watch: Watch, index: int, until: float) -> float | None:
+    """The lowest coverage among the window's rollback rows; None when none has anything to watch."""
+    found = [of_rule(watch, r, index, until) for r in rollback_rules(watch)]
+    return min((c for c in found if c is not None), default=None)
+
+
+def slowest_lag(watch: Watch) -> float:
+    """The lag of the slowest source that feeds a rollback row."""
+    return max((lag(watch, c) for r in rollback_rules(watch) for c in r.checks), default=0.0)
+
+
+def open_alarms(watch: Watch) -> tuple[Rule, ...]:
+    """Rollback rows that are failing now."""
+    return tuple(
+        rule
+        for rule, state in zip(watch.rules.rules, watch.verdicts, strict=True)
+        if rule.row.action is Action.ROLLBACK and state.verdict is Verdict.FAIL
+    )
+
+
+def conclude(watch: Watch) -> tuple[Outcome, str]:
+    """How the watch ends when nothing ended it before: judged on the part it saw."""
+    alarms = open_alarms(watch)
+    if watch.hold is not None:
+        return Outcome.FAILED, f"Ended while held: {watch.hold.trigger.sentence}, but {watch.hold.reason}."
+    if alarms:
+        return Outcome.FAILED, f"Ended with {listing(r.label for r in alarms)} broken."
+    floor = watch.rules.policy.coverage_floor
+    lowest, seen = inf, False
+    worst: Window | None = None
+    for i, window in enumerate(watch.rules.policy.windows):
+        if watch.bounds()[i][0] >= watch.ends_at:
+            continue
+        found = of_window(watch, i, watch.ends_at)
+        if found is None:
+            continue
+        seen = seen or found > 0.0
+        if found < lowest:
+            lowest, worst = found, window.window
+    if worst is not None and lowest < floor:
+        return Outcome.UNVERIFIED, (
+            f"Only {share(lowest)} of the {worst.value.replace('_', ' ')} window had usable evidence for its rollback "
+            f"criteria; {share(floor)} is needed to say passed."
+        )
+    if not seen:
+        return Outcome.UNVERIFIED, "No rollback criterion had any evidence, so nothing can be said."
+    warned = [r.label for r, s in zip(watch.rules.rules, watch.verdicts, strict=True) if s.verdict in _BAD]
+    unproven = [r.label for r, s in zip(watch.rules.rules, watch.verdicts, strict=True) if s.verdict is Verdict.INCONCLUSIVE]
+    reason = "Every rollback criterion held."
+    if warned:
+        reason = f"Every rollback criterion held; warnings: {listing(warned)}."
+    if unproven:
+        reason += f" Inconclusive: {listing(unproven)}."
+    return Outcome.PASSED, reason
+
+
+_BAD = frozenset({Verdict.WARN, Verdict.FAIL})
+
+
+def blind(watch: Watch) -> tuple[tuple[float, str], ...]:
+    """For each check of a rollback row: when its silence must be paged, Unix seconds."""
+    if watch.cutover_at is None:
+        return ()
+    out = []
+    for check in sorted({c for r in rollback_rules(watch) for c in r.checks}):
+        if check in watch.blind_said or (check not in watch.rules.policy.probes and not _announced(watch, check)):
+            continue
+        behind = lag(watch, check)
+        patience = BLIND_DIRECT_S if behind <= DIRECT_LAG_S else BLIND_LAGGED_S
+        spans = watch.covers.get(check, _NONE).spans
+        newest = spans[-1][1] if spans else watch.cutover_at + watch.rules.cold_s(check)
+        out.append((newest + behind + patience, check))
+    return tuple(out)
+
+
+def _announced(watch: Watch, check: str) -> bool:
+    return any(c == check for _, c in watch.rules.lags)

@@ -1,0 +1,315 @@
+"""Proof into action: whether a proven trigger rolls back now, waits, asks or is refused, and the sentence that says why."""
+
+from dataclasses import dataclass, field, replace
+
+from watchdog.core import messages
+from watchdog.core.commands import Announce, Command, Notify, Restore
+from watchdog.core.messages import Body
+from watchdog.core.model import Action, Outcome, State, Window
+from watchdog.core.state import Decision, Entry, Hold, Incident, Rollback, Trigger, Watch
+from watchdog.core.text import clock, span
+
+TIMELINE = 200
+"""Lines of the timeline that a watch keeps."""
+DECISIONS = 50
+ASK_S = 120.0
+"""How long sickness that both revisions share is asked about before the last change is undone (DESIGN 4, rule 3)."""
+
+
+@dataclass(slots=True)
+class Step:
+    """One call of `advance`: the draft it works on and what it asks for."""
+
+    watch: Watch
+    commands: list[Command] = field(default_factory=list)
+
+    def announce(self, event: str, **fields: object) -> None:
+        """Tell followers."""
+        self.commands.append(Announce(event=event, at=self.watch.at, fields={"watch": self.watch.id, **fields}))
+
+    def note(self, kind: str, text: str) -> None:
+        """Add a line to the timeline."""
+        entry = Entry(self.watch.at, kind, text)
+        self.watch.timeline = (*self.watch.timeline[-TIMELINE + 1 :], entry)
+
+    def notify(self, message: Body) -> None:
+        """Send a message."""
+        self.watch.messages += 1
+        kind = message["kind"]
+        self.commands.append(Notify(key=f"{self.watch.id}:{self.watch.messages}:{kind}", kind=kind, body=message))
+
+    def decide(self, action: Action, criterion: str, reason: str) -> None:
+        """Record a decision and announce it."""
+        watch = self.watch
+        decision = Decision(at=watch.at, action=action, criterion=criterion, reason=reason)
+        watch.decisions = (*watch.decisions[-DECISIONS + 1 :], decision)
+        window = watch.window
+        self.note("decision", reason)
+        self.announce(
+            "decision",
+            action=action.value,
+            criterion=criterion,
+            reason=reason,
+            window=window.value if window else None,
+        )
+
+    def open_incident(self, title: str, severity: str = "critical") -> None:
+        """Open the watch's incident, or raise the one that is open again."""
+        watch = self.watch
+        if watch.incident is None or watch.incident.resolved_at is not None:
+            watch.incident = Incident(
+                key=messages.dedup_key(watch), opened_at=watch.at, title=title, severity=severity
+            )
+        else:
+            watch.incident = replace(watch.incident, title=title, severity=severity)
+
+    def resolve_incident(self) -> str | None:
+        """Mark the incident as resolved; returns the action for the message, None when none is open."""
+        incident = self.watch.incident
+        if incident is None or incident.resolved_at is not None:
+            return None
+        self.watch.incident = replace(incident, resolved_at=self.watch.at)
+        return "resolve"
+
+
+def consider(step: Step, trigger: Trigger) -> None:
+    """Act on a proven trigger, unless this watch has had its rollback or something says wait."""
+    watch = step.watch
+    if watch.rollback is not None or not watch.open or watch.cutover_at is None:
+        return
+    if watch.hold is not None and watch.hold.kind in {"person", "retry", "refused"}:
+        return
+    if watch.paused:
+        _wait(step, trigger, "the watch is paused, so nothing is written")
+        return
+    if not watch.deploy.rollback_safe:
+        refuse(
+            step,
+            trigger,
+            f"{watch.revision} is marked as not safe to roll back (rollback_safe: false)",
+            "Decide by hand: the old code may not work with what this deploy changed (schema, data).",
+        )
+        return
+    if not watch.target.split.shares:
+        refuse(
+            step,
+            trigger,
+            "no revision is known that served before this deploy",
+            "Deploy a good revision, or move traffic by hand with `gcloud run services update-traffic`.",
+        )
+        return
+    if watch.rules.policy.rollback.mode == "approve":
+        ask(step, trigger)
+        return
+    begin(step, trigger)
+
+
+def begin(step: Step, trigger: Trigger, *, by: str = "") -> None:
+    """Decide the rollback and ask the engine to write it."""
+    watch = step.watch
+    observe = watch.rules.policy.rollback.mode == "observe" and not by
+    goal = str(watch.target.split)
+    verb = "Would roll back" if observe else "Rolling back"
+    window = watch.window
+    when = f" in the {window.value.replace('_', ' ')} window" if window else ""
+    who = f" on the word of {by}" if by else ""
+    reason = f"{verb} {messages.place(watch)} from {watch.revision} to {goal}{who}: {trigger.sentence}{when}."
+    watch.rollback = Rollback(trigger=trigger, decided_at=watch.at, before=watch.split, by=by)
+    watch.hold = None
+    watch.warming = None
+    watch.pending_trigger = None
+    watch.approve_until = None
+    watch.state = State.ROLLING_BACK
+    step.decide(Action.ROLLBACK, trigger.criterion, reason)
+    title = f"{verb} {messages.place(watch)}: {trigger.criterion}"
+    step.open_incident(title)
+    step.notify(
+        messages.body(
+            watch,
+            "decision",
+            severity="critical",
+            title=title,
+            happened=reason,
+            did="Nothing is written in observe mode." if observe else f"Moving traffic to {goal} now.",
+            over="No.",
+            todo="Roll back by hand if you agree." if observe else "Wait for the result, which follows within seconds.",
+            evidence=[("proof", trigger.sentence)],
+            incident="trigger",
+            broadcast=True,
+        )
+    )
+    step.commands.append(Restore(reason=reason))
+
+
+def hold(step: Step, trigger: Trigger, *, kind: str, reason: str, todo: str, until: float | None = None) -> None:
+    """Keep a proven rollback back, and page."""
+    watch = step.watch
+    if watch.hold is not None and watch.hold.kind == kind and watch.hold.trigger.criterion == trigger.criterion:
+        return
+    watch.hold = Hold(reason=reason, since=watch.at, trigger=trigger, until=until, kind=kind)
+    watch.state = State.HELD
+    sentence = f"Not rolling back {messages.place(watch)}: {trigger.sentence}, but {reason}."
+    step.note("held", sentence)
+    step.announce("held", criterion=trigger.criterion, reason=sentence, kind=kind)
+    title = f"Held, not rolled back: {messages.place(watch)}: {trigger.criterion}"
+    step.open_incident(title)
+    later = f" Asked again every second until {clock(until)}, then rolled back." if until else ""
+    step.notify(
+        messages.body(
+            watch,
+            "held",
+            severity="critical",
+            title=title,
+            happened=sentence,
+            did=f"Traffic stays as it is.{later}",
+            over="No.",
+            todo=todo,
+            evidence=[("proof", trigger.sentence), ("hold", reason)],
+            incident="trigger",
+            broadcast=True,
+        )
+    )
+
+
+def shared(step: Step, trigger: Trigger, how: str, *, inherited: bool) -> None:
+    """Both revisions are sick: hold, ask, or ask for a while and then undo the last change, as the policy says."""
+    watch = step.watch
+    reason = f"{watch.target.revision} {how} too, so a rollback would not help"
+    if inherited:
+        reason += "; it did so before this deploy already"
+    policy = watch.rules.policy.shared_cause.get(watch.window or Window.EXTENDED, "hold")
+    if policy != "ask_then_rollback" or inherited:
+        todo = f"Look for a cause that both share. `watchdog rollback {watch.id} --reason …` overrides this."
+        hold(step, trigger, kind="shared", reason=reason, todo=todo)
+        return
+    if watch.hold is not None and watch.hold.until is not None and watch.at >= watch.hold.until:
+        consider(step, trigger)
+        return
+    todo = f"Say `watchdog hold {watch.id}` if the cause is elsewhere, or `watchdog rollback {watch.id}` now."
+    hold(step, trigger, kind="shared", reason=reason, todo=todo, until=watch.at + ASK_S)
+
+
+def release_hold(step: Step, why: str) -> None:
+    """End a hold without a rollback: its cause has cleared."""
+    watch = step.watch
+    if watch.hold is None:
+        return
+    sentence = f"No longer held: {why}."
+    step.note("released", sentence)
+    step.announce("released", criterion=watch.hold.trigger.criterion, reason=sentence)
+    watch.hold = None
+    watch.state = State.PAUSED if watch.paused else State.WATCHING
+    step.notify(
+        messages.body(
+            watch,
+            "recovered",
+            severity="info",
+            title=f"Recovered without a rollback: {messages.place(watch)}",
+            happened=sentence,
+            did="Traffic stayed as it was; the watch goes on.",
+            over="Yes, for now.",
+            todo="Find out what it was.",
+            incident=step.resolve_incident(),
+        )
+    )
+
+
+def refuse(step: Step, trigger: Trigger, reason: str, todo: str, *, retry_at: float | None = None) -> None:
+    """A rollback that is proven but must not or cannot happen: page, keep watching, end `failed`.
+
+    A refusal that ends by itself before the watch does is decided again at `retry_at`.
+    """
+    watch = step.watch
+    again = retry_at is not None and retry_at < watch.ends_at
+    sentence = f"Not rolling back {messages.place(watch)} although {trigger.sentence}: {reason}."
+    if watch.rollback is None:
+        step.decide(Action.ROLLBACK, trigger.criterion, sentence)
+    else:
+        step.note("refused", sentence)
+    watch.rollback = None
+    watch.warming = None
+    watch.hold = Hold(
+        reason=reason,
+        since=watch.at,
+        trigger=trigger,
+        until=retry_at if again else None,
+        kind="retry" if again else "refused",
+    )
+    watch.state = State.HELD
+    if not again:
+        watch.outcome, watch.reason = Outcome.FAILED, sentence
+    step.announce("rollback_refused", criterion=trigger.criterion, reason=sentence)
+    title = f"Rollback refused: {messages.place(watch)}: {trigger.criterion}"
+    step.open_incident(title)
+    step.notify(
+        messages.body(
+            watch,
+            "rollback_failed",
+            severity="critical",
+            title=title,
+            happened=sentence,
+            did="Traffic stays as it is." + (f" Decided again at {clock(retry_at)}." if again and retry_at else ""),
+            over="No.",
+            todo=todo,
+            evidence=[("proof", trigger.sentence), ("refused", reason)],
+            incident="trigger",
+            broadcast=True,
+        )
+    )
+
+
+def ask(step: Step, trigger: Trigger) -> None:
+    """Approve mode: a person confirms the rollback; unanswered, it escalates and the watch fails."""
+    watch = step.watch
+    if watch.state is State.AWAITING_APPROVAL:
+        return
+    within = watch.rules.policy.rollback.approve_within_s
+    watch.pending_trigger = trigger
+    watch.approve_until = watch.at + within
+    watch.state = State.AWAITING_APPROVAL
+    watch.warming = None
+    sentence = f"{messages.place(watch)} should go back to {watch.target.split}: {trigger.sentence}."
+    step.decide(Action.ROLLBACK, trigger.criterion, f"Asking for approval: {sentence}")
+    title = f"Approve the rollback of {messages.place(watch)}: {trigger.criterion}"
+    step.open_incident(title)
+    step.notify(
+        messages.body(
+            watch,
+            "approval",
+            severity="critical",
+            title=title,
+            happened=sentence,
+            did="Nothing yet: this policy asks a person first (mode: approve).",
+            over="No.",
+            todo=f"Run `watchdog rollback {watch.id} --reason …` within {span(within)}, or `watchdog hold {watch.id}`.",
+            evidence=[("proof", trigger.sentence)],
+            incident="trigger",
+            broadcast=True,
+        )
+    )
+
+
+def _wait(step: Step, trigger: Trigger, why: str) -> None:
+    watch = step.watch
+    if watch.pending_trigger is not None:
+        return
+    watch.pending_trigger = trigger
+    sentence = f"{messages.place(watch)} should be rolled back ({trigger.sentence}), but {why}."
+    step.decide(Action.ROLLBACK, trigger.criterion, sentence)
+    title = f"Rollback waits: {messages.place(watch)}: {trigger.criterion}"
+    step.open_incident(title)
+    step.notify(
+        messages.body(
+            watch,
+            "held",
+            severity="critical",
+            title=title,
+            happened=sentence,
+            did="Traffic stays as it is.",
+            over="No.",
+            todo=f"Run `watchdog resume {watch.id}` to let it act, or `watchdog rollback {watch.id}`.",
+            evidence=[("proof", trigger.sentence)],
+            incident="trigger",
+            broadcast=True,
+        )
+    )

@@ -1,0 +1,276 @@
+"""Hard down: a probe that fails is repeated until enough failures in a row prove it, or one pass ends it.
+
+Beside it the same probe asks the watched revision's own URL (an edge fault?) and the previous revision (would a rollback
+help?), so that the answer is there when the proof is.
+"""
+
+from dataclasses import replace
+
+from watchdog.core import decide, evaluate, messages
+from watchdog.core.decide import Step
+from watchdog.core.events import Probed
+from watchdog.core.model import Action, Failed, Missing, Passed, Sample, State, Table, Verdict
+from watchdog.core.probing import ProbeAnswer, Role
+from watchdog.core.state import Confirmation, ProbeState, Trigger, Watch
+from watchdog.core.text import share, span
+
+FAILING = "health_check failing"
+COLD_CONTROL_S = 30.0
+"""A control that only times out counts as sick after this long: it may be starting cold."""
+PROBE_SOURCE = "probe"
+
+
+def effective(watch: Watch, probe: str, answer: ProbeAnswer) -> ProbeAnswer:
+    """The answer as evidence: "no access" is the release's fault once the control passes the same probe."""
+    if isinstance(answer.evidence, Missing) and answer.evidence.reason == "access" and probe in watch.controls_answered:
+        return replace(answer, evidence=Failed("access"))
+    return answer
+
+
+def regular(step: Step, event: Probed) -> list[evaluate.Alarm]:
+    """A regular probe's answer: metered, and the beginning of a confirmation when it failed."""
+    watch = step.watch
+    answer = effective(watch, event.probe, event.answer)
+    _remember(watch, event)
+    if event.role is not watch.judged_role:
+        return []
+    _count(step, event.probe, answer)
+    alarms = evaluate.fold(
+        watch,
+        Sample(
+            source=PROBE_SOURCE,
+            check=event.probe,
+            revision=watch.revision,
+            start=event.scheduled_at,
+            end=event.scheduled_at + event.slot_s,
+            seen=event.at,
+            evidence=answer.evidence,
+        ),
+    )
+    if answer.failed and _confirms(watch) and event.probe not in watch.confirmations:
+        _begin(step, event, answer)
+    return alarms
+
+
+def _remember(watch: Watch, event: Probed) -> None:
+    """Keep our own requests that reached the revision, so that they can be taken out of its counts."""
+    answer = event.answer
+    reached = event.role is Role.OWN or (event.role is Role.PUBLIC and watch.sole)
+    if answer.status is None or not reached:
+        return
+    own = watch.own_requests
+    if own and own[0][0] < event.at - evaluate.KEEP_OWN_S:
+        own = tuple(r for r in own if r[0] >= event.at - evaluate.KEEP_OWN_S)
+    request = (answer.ended_at, answer.status >= 500, answer.ended_at - answer.started_at)  # noqa: PLR2004 - 5xx
+    in_order = not own or own[-1][0] <= request[0]
+    watch.own_requests = (*own, request) if in_order else tuple(sorted((*own, request)))
+
+
+def _count(step: Step, name: str, answer: ProbeAnswer) -> None:
+    watch = step.watch
+    state = watch.probes.get(name, ProbeState())
+    match answer.evidence:
+        case Passed():
+            state = replace(state, passed=state.passed + 1, streak=0, armed=True, last=answer)
+        case Failed():
+            if state.streak == 0:
+                step.note("probe", f"Probe {name} failed: {answer.detail or answer.reason}.")
+                step.announce("probe_failed", probe=name, reason=answer.reason, detail=answer.detail)
+            state = replace(state, failed=state.failed + 1, streak=state.streak + 1, last=answer)
+        case Missing():
+            state = replace(state, missing=state.missing + 1, last=answer)
+    watch.probes = {**watch.probes, name: state}
+
+
+def _confirms(watch: Watch) -> bool:
+    return watch.rollback is None and watch.cutover_at is not None and watch.open
+
+
+def _begin(step: Step, event: Probed, answer: ProbeAnswer) -> None:
+    watch = step.watch
+    rule = watch.probing.confirm
+    confirmation = Confirmation(
+        probe=event.probe, started_at=event.scheduled_at, failed_at=answer.ended_at, rule=rule
+    )
+    confirmation = _answered(confirmation, 0, answer)
+    watch.confirmations = {**watch.confirmations, event.probe: confirmation}
+    if watch.state is State.WATCHING:
+        watch.state = State.CONFIRMING
+    step.announce("confirming", probe=event.probe, reason=answer.reason, needed=rule.failures)
+    _judge(step, event.probe)
+
+
+def _answered(c: Confirmation, attempt: int, answer: ProbeAnswer) -> Confirmation:
+    waiting = {**c.waiting, attempt: answer}
+    settled, failures, reasons, last = c.settled, c.failures, c.reasons, c.last
+    while settled in waiting:
+        counted = waiting.pop(settled)
+        settled += 1
+        if counted.failed:
+            failures += 1
+            last = counted
+            reasons = reasons if counted.reason in reasons else (*reasons, counted.reason)
+    return replace(c, waiting=waiting, settled=settled, failures=failures, reasons=reasons, last=last)
+
+
+def confirming(step: Step, event: Probed) -> None:
+    """An answer of a confirmation: of the path under judgement, of the revision's own URL, or of the control."""
+    watch = step.watch
+    _remember(watch, event)
+    if event.role is Role.CONTROL and event.answer.ok and event.probe not in watch.controls_answered:
+        watch.controls_answered |= {event.probe}
+        state = watch.probes.get(event.probe, ProbeState())
+        watch.probes = {**watch.probes, event.probe: replace(state, armed=True)}
+    current = watch.confirmations.get(event.probe)
+    if current is None:
+        return
+    answer = effective(watch, event.probe, event.answer)
+    if event.role is watch.judged_role:
+        if answer.ok:
+            _passed(step, event.probe)
+            return
+        current = _answered(current, event.attempt, answer)
+    elif event.role is Role.OWN:
+        current = replace(current, own=answer)
+    elif event.role is Role.CONTROL:
+        reasons = current.control_reasons
+        if answer.failed and answer.reason not in reasons:
+            reasons = (*reasons, answer.reason)
+        since = answer.started_at if current.control_since is None else current.control_since
+        current = replace(
+            current, control=answer, control_since=since, control_reasons=() if answer.ok else reasons
+        )
+    watch.confirmations = {**watch.confirmations, event.probe: current}
+    _judge(step, event.probe)
+
+
+def _passed(step: Step, probe: str) -> None:
+    """One pass ends a confirmation, and a hold that rested on it."""
+    watch = step.watch
+    watch.confirmations = {p: c for p, c in watch.confirmations.items() if p != probe}
+    _failing(step, probe, failing=False, sentence="")
+    held = watch.hold
+    if held is not None and held.trigger.probe == probe and held.kind in {"shared", "edge"}:
+        decide.release_hold(step, f"probe {probe} passes again")
+    elif not watch.confirmations and watch.state is State.CONFIRMING and watch.warming is None:
+        watch.state = State.WATCHING
+    step.announce("probe_passed", probe=probe)
+
+
+def _judge(step: Step, name: str) -> None:
+    """Enough failures in a row? Then decide whose fault it is."""
+    watch = step.watch
+    c = watch.confirmations[name]
+    if not c.complete or watch.rollback is not None or c.last is None:
+        return
+    probe = watch.probe(name)
+    lasted = c.last.ended_at - c.started_at
+    if probe.startup_s and c.reasons == ("timeout",) and lasted < probe.startup_s:
+        return
+    sentence = (
+        f"{FAILING}: probe {name} failed {c.failures} times in a row over {span(lasted)} "
+        f"({c.last.detail or c.last.reason}; needed {c.rule.failures})"
+    )
+    _failing(step, name, failing=True, sentence=sentence)
+    trigger = Trigger(criterion=FAILING, sentence=sentence, probe=name, at=watch.at)
+    if not _may_roll_back(watch, name):
+        _warn_once(step, name, sentence)
+        return
+    if watch.judged_role is Role.PUBLIC and c.own is not None and c.own.ok:
+        decide.hold(
+            step,
+            trigger,
+            kind="edge",
+            reason=(
+                f"{watch.revision} answers this probe at its own URL, so the fault is at the edge "
+                "(DNS, certificate, load balancer or firewall) and a rollback would not help"
+            ),
+            todo="Check DNS, the certificate, the load balancer and the firewall in front of the service.",
+        )
+        return
+    if _sick(watch, c):
+        _shared(step, trigger, c)
+        return
+    decide.consider(step, trigger)
+
+
+def _may_roll_back(watch: Watch, name: str) -> bool:
+    if not any(r.row.metric == "health_check" and r.row.condition is None for r in watch.rules.rules):
+        return False
+    if not watch.probe(name).critical or watch.judged_role is None:
+        return False
+    armed = watch.probes.get(name, ProbeState()).armed or name in watch.controls_answered
+    return armed or watch.armed_by_hand
+
+
+def _warn_once(step: Step, name: str, sentence: str) -> None:
+    """Page about a confirmed failure that must not move traffic, and say why it must not."""
+    watch = step.watch
+    if not watch.probe(name).critical:
+        why = "this probe is not critical"
+    elif not any(r.row.metric == "health_check" and r.row.condition is None for r in watch.rules.rules):
+        why = "the policy has no `health_check failing` row"
+    else:
+        why = (
+            f"probe {name} has never passed as it is configured now, so its path, token or expectation may be wrong"
+        )
+    reason = f"{sentence}. It does not roll back: {why}."
+    if any(d.reason == reason or (d.criterion == f"probe.{name} failing") for d in watch.decisions):
+        return
+    step.decide(Action.INVESTIGATE, f"probe.{name} failing", reason)
+    step.open_incident(f"{name} failing")
+    step.notify(
+        messages.body(
+            watch,
+            "warning",
+            severity="critical" if watch.probe(name).critical else "warning",
+            title=f"Probe {name} of {messages.place(watch)} fails",
+            happened=sentence + ".",
+            did=f"Nothing: {why}.",
+            over="No.",
+            todo="Check the probe's path, expectation and credentials in the policy, then the service.",
+            evidence=[("probe", sentence)],
+            incident="trigger" if watch.probe(name).critical else None,
+        )
+    )
+
+
+def _sick(watch: Watch, c: Confirmation) -> bool:
+    """Whether the control fails too: for the same typed reason each time, and not merely starting cold."""
+    if c.control is None or not c.control.failed or len(c.control_reasons) != 1 or c.control_since is None:
+        return False
+    if c.control_reasons == ("timeout",):
+        return c.probe in watch.controls_answered or watch.at - c.control_since >= COLD_CONTROL_S
+    return True
+
+
+def _shared(step: Step, trigger: Trigger, c: Confirmation) -> None:
+    detail = c.control.detail or c.control.reason if c.control else ""
+    decide.shared(step, trigger, f"fails the same probe ({detail})", inherited=c.probe in step.watch.sick_before)
+
+
+def _failing(step: Step, name: str, *, failing: bool, sentence: str) -> None:
+    """Bring the `health_check failing` and `probe.NAME failing` rows up to date."""
+    watch = step.watch
+    for i, rule in enumerate(watch.rules.rules):
+        if rule.row.table is not Table.IMMEDIATE or rule.row.condition is not None or name not in rule.checks:
+            continue
+        state = watch.verdicts[i]
+        verdict = Verdict.FAIL if failing else Verdict.PASS
+        if state.verdict is not verdict or state.reason != sentence:
+            changed = replace(
+                state,
+                verdict=verdict,
+                reason=sentence,
+                since=watch.at if state.verdict is not verdict else state.since,
+                alarmed_at=(state.alarmed_at or watch.at) if failing else None,
+                source=PROBE_SOURCE,
+            )
+            watch.verdicts = (*watch.verdicts[:i], changed, *watch.verdicts[i + 1 :])
+
+
+def probe_share(watch: Watch, name: str) -> str:
+    """The exact share of regular probes that passed, for the report."""
+    state = watch.probes.get(name, ProbeState())
+    asked = state.passed + state.failed
+    return share(state.passed / asked) if asked else "never asked"

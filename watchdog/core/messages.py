@@ -1,0 +1,129 @@
+"""What is said to people: every message answers what happened, what we did, is it over, what must be done, the evidence.
+
+Written for someone who was just woken: the decision sentence first, full names, no jargon of ours.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+from watchdog.core.model import Split
+from watchdog.core.state import Incident, Watch
+
+
+class IncidentNote(TypedDict):
+    """What the message does to the incident: `trigger`, `acknowledge` or `resolve`."""
+
+    action: str
+    dedup_key: str
+
+
+class Body(TypedDict):
+    """The shape of every message; JSON-able, without secrets."""
+
+    kind: str
+    severity: str
+    at: float
+    title: str
+    happened: str
+    did: str
+    over: str
+    todo: str
+    evidence: list[list[str]]
+    links: list[dict[str, str]]
+    watch: str
+    project: str
+    region: str
+    service: str
+    revision: str
+    split_before: dict[str, int]
+    split_after: dict[str, int] | None
+    status: str
+    broadcast: bool
+    incident: IncidentNote | None
+    change: bool
+
+
+def body(  # noqa: PLR0913 - a message has this many parts, all named
+    watch: Watch,
+    kind: str,
+    *,
+    severity: str,
+    title: str,
+    happened: str,
+    did: str = "",
+    over: str = "",
+    todo: str = "",
+    evidence: Sequence[tuple[str, str]] = (),
+    after: Split | None = None,
+    incident: str | None = None,
+    broadcast: bool = False,
+    change: bool = False,
+) -> Body:
+    """One message about a watch. `incident` is the action on its incident, if any."""
+    service = watch.deploy.service
+    note: IncidentNote | None = None
+    if incident is not None:
+        note = {"action": incident, "dedup_key": dedup_key(watch)}
+    return {
+        "kind": kind,
+        "severity": severity,
+        "at": watch.at,
+        "title": title[:150],
+        "happened": happened,
+        "did": did,
+        "over": over,
+        "todo": todo,
+        "evidence": [list(pair) for pair in evidence],
+        "links": [{"href": watch.link, "text": "Watch"}] if watch.link else [],
+        "watch": watch.id,
+        "project": service.project,
+        "region": service.region,
+        "service": service.name,
+        "revision": watch.revision,
+        "split_before": before(watch).percents(),
+        "split_after": after.percents() if after is not None else None,
+        "status": status(watch),
+        "broadcast": broadcast,
+        "incident": note,
+        "change": change,
+    }
+
+
+def before(watch: Watch) -> Split:
+    """The split that the watched deploy made: what a rollback moves away from."""
+    return watch.rollback.before if watch.rollback and watch.rollback.before.shares else watch.split
+
+
+def dedup_key(watch: Watch) -> str:
+    """One PagerDuty incident a watch: the same key for every retry and follow-up (DESIGN section 6)."""
+    service = watch.deploy.service
+    return f"watchdog/{service.region}/{service.name}/{watch.id}/1"
+
+
+def status(watch: Watch) -> str:
+    """One line that describes the watch now."""
+    where = f"{watch.deploy.service.name} in {watch.deploy.service.region}"
+    if watch.outcome is not None and not watch.open:
+        return f"{where}: {watch.outcome.value.replace('_', ' ')} – {watch.revision}"
+    window = watch.window
+    phase = f", {window.value.replace('_', ' ')} window" if window else ""
+    return f"{where}: {watch.state.value.replace('_', ' ')} {watch.revision}{phase}"
+
+
+def place(watch: Watch) -> str:
+    """The service as sentences name it."""
+    return f"{watch.deploy.service.name} ({watch.deploy.service.region})"
+
+
+def unpin(watch: Watch) -> str:
+    """What a rollback leaves behind, and how to end it."""
+    name = watch.deploy.service.name
+    return (
+        f"Traffic is pinned: later deploys of {name} get 0 % until you run `watchdog release {name} --on-next` "
+        f"(or `watchdog release {name}` once a good revision is ready)."
+    )
+
+
+def opens(incident: Incident | None) -> bool:
+    """Whether the next trigger opens the incident rather than following it up."""
+    return incident is None

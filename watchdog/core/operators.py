@@ -1,0 +1,117 @@
+"""What people may do to a watch: roll back, acknowledge, hold, pause, resume, extend, finish, sign off."""
+
+from dataclasses import replace
+
+from watchdog.core import decide, messages
+from watchdog.core.decide import Step
+from watchdog.core.events import Operated
+from watchdog.core.model import State
+from watchdog.core.state import Hold, Trigger
+from watchdog.core.text import clock, span
+
+
+def operate(step: Step, event: Operated) -> None:
+    """Carry out a person's word and record who said it."""
+    who = event.by or "somebody"
+    said = f": {event.reason}" if event.reason else ""
+    step.announce("operator", verb=event.verb, by=event.by, reason=event.reason)
+    match event.verb:
+        case "rollback":
+            _rollback(step, event, who, said)
+        case "ack":
+            _acknowledge(step, who)
+        case "hold":
+            _hold(step, who, said)
+        case "pause":
+            step.watch.paused = True
+            if step.watch.state in {State.WATCHING, State.CONFIRMING}:
+                step.watch.state = State.PAUSED
+            step.note("paused", f"Paused by {who}{said}: evidence goes on, nothing is written.")
+        case "resume":
+            _resume(step, who, said)
+        case "extend":
+            step.watch.ends_at += event.for_s
+            step.watch.ended_early = True
+            step.note("extended", f"Extended by {span(event.for_s)} by {who}{said}; ends at {clock(step.watch.ends_at)}.")
+        case "finish":
+            step.watch.ends_at = min(step.watch.ends_at, step.watch.at)
+            step.note("finished", f"Finished by {who}{said}: judged on what was seen.")
+        case "signoff":
+            step.note("signoff", f"{event.name or 'Signed off'} by {who}{said}.")
+        case _:
+            step.note("ignored", f"{who} asked for {event.verb}, which this version does not know.")
+
+
+def _rollback(step: Step, event: Operated, who: str, said: str) -> None:
+    watch = step.watch
+    if watch.rollback is not None and watch.rollback.stage != "observed":
+        step.note("ignored", f"{who} asked for a rollback{said}; this watch has had its one already.")
+        return
+    if watch.cutover_at is None or not watch.target.split.shares:
+        step.note("ignored", f"{who} asked for a rollback{said}; there is nothing to go back to.")
+        return
+    proven = watch.pending_trigger or (watch.hold.trigger if watch.hold else None)
+    sentence = f"{who} asked for it{said}"
+    if proven is not None:
+        sentence += f" ({proven.sentence})"
+    trigger = Trigger(
+        criterion="operator" if proven is None else proven.criterion,
+        sentence=sentence,
+        rule=proven.rule if proven else None,
+        at=watch.at,
+    )
+    watch.rollback = None
+    watch.outcome, watch.reason = None, ""
+    decide.begin(step, trigger, by=event.by or "a person")
+
+
+def _acknowledge(step: Step, who: str) -> None:
+    watch = step.watch
+    incident = watch.incident
+    if incident is None or incident.acknowledged_at is not None:
+        step.note("ignored", f"{who} acknowledged, but no incident is open without an acknowledgement.")
+        return
+    watch.incident = replace(incident, acknowledged_at=watch.at, acknowledged_by=who)
+    step.note("acknowledged", f"Acknowledged by {who}.")
+    step.notify(
+        messages.body(
+            watch,
+            "note",
+            severity="info",
+            title=f"Acknowledged: {messages.place(watch)}",
+            happened=f"{who} acknowledged: {incident.title}.",
+            over="No.",
+            incident="acknowledge" if incident.resolved_at is None else None,
+        )
+    )
+
+
+def _hold(step: Step, who: str, said: str) -> None:
+    watch = step.watch
+    trigger = watch.pending_trigger or (watch.hold.trigger if watch.hold else None)
+    trigger = trigger or Trigger(criterion="operator", sentence=f"held by {who}", at=watch.at)
+    watch.hold = Hold(reason=f"{who} holds it{said}", since=watch.at, trigger=trigger, kind="person")
+    watch.pending_trigger, watch.approve_until, watch.warming = None, None, None
+    watch.state = State.HELD
+    step.note("held", f"Held by {who}{said}: no automatic rollback until `watchdog resume {watch.id}`.")
+
+
+def _resume(step: Step, who: str, said: str) -> None:
+    """Let it act again. What was proven meanwhile is verified again before anything is written."""
+    watch = step.watch
+    watch.paused = False
+    waiting = watch.pending_trigger
+    if watch.hold is not None and watch.hold.kind == "person":
+        waiting = waiting or watch.hold.trigger
+        watch.hold = None
+    watch.pending_trigger = None
+    if watch.state in {State.PAUSED, State.HELD} and watch.hold is None:
+        watch.state = State.CONFIRMING if watch.confirmations else State.WATCHING
+    step.note("resumed", f"Resumed by {who}{said}.")
+    if waiting is None or watch.hold is not None:
+        return
+    probe = waiting.probe
+    complete = probe is not None and probe in watch.confirmations and watch.confirmations[probe].complete
+    alarmed = waiting.rule is not None and watch.verdicts[waiting.rule].alarmed_at is not None
+    if complete or alarmed or waiting.criterion.startswith("signal:"):
+        decide.consider(step, waiting)

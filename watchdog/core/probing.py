@@ -1,0 +1,67 @@
+"""What a probe is asked and what it answers, as values: the words shared by the fold, the prober and the engine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from watchdog.core.model import Evidence, Failed, Missing, Passed
+
+
+class Role(StrEnum):
+    """Which path a probe takes."""
+
+    PUBLIC = "public"
+    """The URL users take, which reaches whatever serves."""
+    OWN = "own"
+    """The watched revision's own tag URL: tells an edge fault from a fault of the release."""
+    CONTROL = "control"
+    """The previous revision's tag URL: would a rollback help?"""
+
+
+class Purpose(StrEnum):
+    """Why it is sent. Only `regular` probes are metered."""
+
+    REGULAR = "regular"
+    CONFIRM = "confirm"
+    WARM = "warm"
+    VERIFY = "verify"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeAnswer:
+    """One probe's answer.
+
+    `evidence` is `Passed`, `Failed(reason)` or `Missing(reason)`, reason being one of `dns`, `refused`, `connect`,
+    `tls`, `timeout`, `reset`, `protocol`, `redirect`, `status`, `json`, `body`, `too_large`, `auth`, `access`.
+    `detail` is one clause for a person ("answered 503, expected 200"), without secrets, at most 200 characters.
+    `phases_s` holds the phases that happened: `dns`, `connect` (TCP with TLS), `first_byte`, `transfer`; absent ones did not.
+    `status` is None when no HTTP response arrived. Times are Unix seconds.
+    """
+
+    evidence: Passed | Failed | Missing
+    started_at: float
+    ended_at: float
+    status: int | None = None
+    detail: str = ""
+    phases_s: Mapping[str, float] = field(default_factory=dict)
+    certificate_expires_at: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether every expectation was met."""
+        return isinstance(self.evidence, Passed)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is evidence against the service (missing evidence is not)."""
+        return isinstance(self.evidence, Failed)
+
+    @property
+    def reason(self) -> str:
+        """The typed reason, empty when it passed."""
+        return "" if isinstance(self.evidence, Passed) else self.evidence.reason
+
+
+def evidence_of(answer: ProbeAnswer) -> Evidence:
+    """The answer as sample evidence."""
+    return answer.evidence

@@ -1,0 +1,333 @@
+"""After the write: has routing settled, did it help, and what is said when it did not."""
+
+from dataclasses import replace
+from math import inf
+
+from watchdog.core import decide, messages
+from watchdog.core.catalogue import Family
+from watchdog.core.decide import Step
+from watchdog.core.events import Probed, TrafficSeen, Written
+from watchdog.core.model import Counts, Missing, Outcome, Sample, Split, State, Value
+from watchdog.core.sequential import Point, Series
+from watchdog.core.state import Rollback, Watch
+from watchdog.core.text import clock, span
+
+NO_HELP_AFTER_S = 90.0
+"""Routing is asynchronous and caches linger: "did not help" is said no sooner than this after it (DESIGN 5.6)."""
+ROUTING_PATIENCE_S = 60.0
+"""A write whose target is not served after this long has failed to route."""
+
+
+def written(step: Step, event: Written) -> None:
+    """The traffic write ended."""
+    watch = step.watch
+    rollback = watch.rollback
+    if rollback is None:
+        return
+    match event.result:
+        case "done":
+            watch.rollback = replace(
+                rollback, stage="settling", written_at=event.at, before=event.before, after=event.after
+            )
+            watch.state = State.VERIFYING
+            step.note("rollback", f"Traffic written: {event.after}. {event.reason}".strip())
+            step.announce("traffic_written", split=event.after.percents(), reason=event.reason)
+        case "superseded" | "overridden":
+            end(step, Outcome(event.result), event.reason)
+        case "observed":
+            watch.rollback = replace(rollback, stage="observed", reason=event.reason)
+            sentence = f"Observe mode: {event.reason}"
+            watch.outcome, watch.reason = Outcome.FAILED, sentence
+            watch.state = State.HELD
+            step.note("observed", sentence)
+            step.announce("rollback_observed", reason=sentence)
+            _failed(step, "Would have rolled back", sentence, "Traffic stays as it is: this policy only observes.")
+        case "refused":
+            todo = (
+                "Move traffic by hand if you must: `gcloud run services update-traffic "
+                f"{watch.deploy.service.name} --region {watch.deploy.service.region} --to-revisions REVISION=100`."
+            )
+            decide.refuse(step, rollback.trigger, event.reason, todo, retry_at=event.retry_at)
+        case _:
+            watch.rollback = replace(rollback, stage="failed", reason=event.reason)
+            sentence = f"The rollback of {messages.place(watch)} failed: {event.reason}."
+            watch.outcome, watch.reason = Outcome.FAILED, sentence
+            watch.state = State.HELD
+            step.note("failed", sentence)
+            step.announce("rollback_failed", reason=sentence)
+            _failed(
+                step,
+                "Rollback FAILED",
+                sentence,
+                f"Traffic is still {event.before if event.before.shares else watch.split}. Move it by hand now.",
+            )
+
+
+def _failed(step: Step, title: str, sentence: str, todo: str) -> None:
+    watch = step.watch
+    title = f"{title}: {messages.place(watch)}"
+    step.open_incident(title)
+    step.notify(
+        messages.body(
+            watch,
+            "rollback_failed",
+            severity="critical",
+            title=title,
+            happened=sentence,
+            did="Traffic was not moved.",
+            over="No.",
+            todo=todo,
+            incident="trigger",
+            broadcast=True,
+        )
+    )
+
+
+def traffic(step: Step, event: TrafficSeen) -> None:
+    """Traffic seen while a rollback settles."""
+    watch = step.watch
+    rollback = watch.rollback
+    if rollback is None or rollback.written_at is None:
+        return
+    if rollback.restored_at is None and event.split.same_traffic(rollback.after) and event.settled:
+        watch.rollback = replace(rollback, restored_at=event.at)
+        took = event.at - rollback.decided_at
+        step.note("restored", f"Cloud Run serves {event.split} again, {span(took)} after the decision.")
+        step.announce("restored", split=event.split.percents(), seconds=round(took, 3))
+        return
+    if rollback.restored_at is not None and event.split.percent_of(watch.revision) and not rollback.said:
+        _back_again(step, event.split)
+
+
+def _back_again(step: Step, split: Split) -> None:
+    watch = step.watch
+    assert watch.rollback is not None  # noqa: S101 - the caller checked
+    watch.rollback = replace(watch.rollback, said=True, stage="failed")
+    sentence = f"{watch.revision} serves again ({split}) after it was rolled back; somebody or some automation put it back."
+    watch.outcome, watch.reason = Outcome.FAILED, sentence
+    step.note("failed", sentence)
+    step.announce("bad_revision_back", reason=sentence)
+    _failed(step, "Bad revision is back", sentence, "Find out who put it back; the watchdog does not fight it.")
+
+
+def settled(step: Step) -> None:
+    """Routing has had time to settle: verification begins."""
+    watch = step.watch
+    rollback = watch.rollback
+    if rollback is None or rollback.stage != "settling" or rollback.restored_at is None:
+        return
+    watch.rollback = replace(rollback, stage="verifying")
+    step.announce("verifying", split=rollback.after.percents())
+    _conclude(step)
+
+
+def probed(step: Step, event: Probed) -> None:
+    """A verifying probe answered."""
+    watch = step.watch
+    rollback = watch.rollback
+    if rollback is None or rollback.stage != "verifying" or isinstance(event.answer.evidence, Missing):
+        return
+    streak = rollback.passes.get(event.probe, 0) + 1 if event.answer.ok else 0
+    passes = {**rollback.passes, event.probe: streak}
+    failing = any(passes.get(name, 0) == 0 for name in passes)
+    watch.rollback = replace(rollback, passes=passes, failing=failing, reason=event.answer.detail if failing else "")
+    _conclude(step)
+
+
+def sampled(step: Step, sample: Sample) -> None:
+    """Counts of the restored revision for the trigger's own row."""
+    watch = step.watch
+    rollback = watch.rollback
+    if rollback is None or rollback.restored_at is None or rollback.trigger.rule is None:
+        return
+    rule = watch.rules.rules[rollback.trigger.rule]
+    if sample.check not in rule.checks or rule.family is Family.PROBES or not rule.is_meter:
+        return
+    if isinstance(sample.evidence, Missing | Value) or sample.start < rollback.restored_at:
+        return
+    evidence = sample.evidence
+    bad, total = (evidence.bad, evidence.total) if isinstance(evidence, Counts) else (0.0, 1.0)
+    lag = watch.rules.lag_of(sample.source, sample.check, sample.end - sample.start)
+    series = watch.recovery.get(sample.source) or Series.start(
+        origin=rollback.restored_at, lag_s=lag.lag_s, meters=[watch.rules.meter(rule, lag.period_s)]
+    )
+    series, _ = series.add(Point(sample.end, sample.start, bad, total))
+    watch.recovery = {**watch.recovery, sample.source: series}
+    _conclude(step)
+
+
+def judge(step: Step) -> None:
+    """Judge the restored revision's slots that are complete now."""
+    watch = step.watch
+    for source, series in watch.recovery.items():
+        judged, _ = series.judge(watch.at)
+        if judged is not series:
+            watch.recovery = {**watch.recovery, source: judged}
+    if watch.recovery:
+        _conclude(step)
+
+
+def counts_needed(watch: Watch) -> tuple[float, float]:
+    """Requests counted on the restored revision, and how many prove that the fault is gone: as many as would have
+    raised the alarm again, had the bad share stayed what it was."""
+    rollback = watch.rollback
+    if rollback is None or rollback.trigger.rule is None:
+        return 0.0, 0.0
+    rule = watch.rules.rules[rollback.trigger.rule]
+    if rule.family is Family.PROBES or not rule.is_meter:
+        return 0.0, 0.0
+    seen = max((s.total for s in watch.recovery.values()), default=0.0)
+    meters = [s.meters[0] for s in watch.recovery.values()]
+    return seen, min((m.enough() for m in meters), default=inf)
+
+
+def _alarm_returned(watch: Watch) -> bool:
+    return any(s.meters[0].alarming for s in watch.recovery.values())
+
+
+def _conclude(step: Step) -> None:
+    """Recovered, not helped, or too early to say."""
+    watch = step.watch
+    rollback = watch.rollback
+    if rollback is None or rollback.stage != "verifying" or rollback.restored_at is None:
+        return
+    policy = watch.rules.policy
+    names = [n for n, p in policy.probes.items() if p.critical]
+    probes_fine = all(rollback.passes.get(n, 0) >= policy.rollback.verify_probes for n in names)
+    seen, needed = counts_needed(watch)
+    waited = watch.at - rollback.restored_at
+    sick = rollback.failing or _alarm_returned(watch)
+    if sick and waited >= NO_HELP_AFTER_S and not rollback.said:
+        _no_help(step, rollback)
+        return
+    if probes_fine and seen >= needed and not sick:
+        _recovered(step, rollback, proven=True)
+    elif probes_fine and not sick and waited >= policy.rollback.verify_for_s:
+        _recovered(step, rollback, proven=False)
+
+
+def due(watch: Watch) -> float:
+    """The next moment at which recovery must be judged again."""
+    rollback = watch.rollback
+    if rollback is None or watch.state is not State.VERIFYING:
+        return inf
+    if rollback.restored_at is None:
+        at = (rollback.written_at or rollback.decided_at) + ROUTING_PATIENCE_S
+        return at if not rollback.said else inf
+    if rollback.stage == "settling":
+        return rollback.restored_at + watch.rules.policy.rollback.settle_s
+    moments = [
+        rollback.restored_at + NO_HELP_AFTER_S,
+        rollback.restored_at + watch.rules.policy.rollback.verify_for_s,
+        *(s.next_judgement() for s in watch.recovery.values()),
+    ]
+    return min((m for m in moments if m > watch.at), default=inf)
+
+
+def fire(step: Step) -> None:
+    """A recovery deadline has come."""
+    watch = step.watch
+    rollback = watch.rollback
+    if rollback is None or watch.state is not State.VERIFYING:
+        return
+    if rollback.restored_at is None:
+        if watch.at >= (rollback.written_at or rollback.decided_at) + ROUTING_PATIENCE_S and not rollback.said:
+            _not_routed(step, rollback)
+        return
+    if rollback.stage == "settling" and watch.at >= rollback.restored_at + watch.rules.policy.rollback.settle_s:
+        settled(step)
+        return
+    judge(step)
+    _conclude(step)
+
+
+def _not_routed(step: Step, rollback: Rollback) -> None:
+    watch = step.watch
+    watch.rollback = replace(rollback, said=True)
+    sentence = (
+        f"Cloud Run accepted the write at {clock(rollback.written_at or watch.at)} but does not serve "
+        f"{rollback.after} after {span(ROUTING_PATIENCE_S)}; it serves {watch.split}."
+    )
+    step.note("failed", sentence)
+    step.announce("not_routed", reason=sentence)
+    watch.outcome, watch.reason = Outcome.FAILED, sentence
+    _failed(step, "Rollback not routed", sentence, "Check the service's Ready condition; move traffic by hand.")
+
+
+def _no_help(step: Step, rollback: Rollback) -> None:
+    watch = step.watch
+    watch.rollback = replace(rollback, said=True)
+    still = rollback.reason or rollback.trigger.sentence
+    sentence = f"The rollback of {messages.place(watch)} to {rollback.after} did not help: {still}."
+    watch.outcome, watch.reason = Outcome.FAILED, sentence
+    step.note("failed", sentence)
+    step.announce("not_recovered", reason=sentence)
+    title = f"Rollback did not help: {messages.place(watch)}"
+    step.open_incident(title)
+    step.notify(
+        messages.body(
+            watch,
+            "not_recovered",
+            severity="critical",
+            title=title,
+            happened=sentence,
+            did=f"Traffic stays on {rollback.after}; it is not moved again.",
+            over="No.",
+            todo="The cause is elsewhere (dependency, data, configuration). " + messages.unpin(watch),
+            after=rollback.after,
+            incident="trigger",
+            broadcast=True,
+        )
+    )
+
+
+def _recovered(step: Step, rollback: Rollback, *, proven: bool) -> None:
+    watch = step.watch
+    watch.rollback = replace(rollback, stage="done", verified_at=watch.at)
+    late = watch.outcome is Outcome.FAILED
+    took = watch.at - rollback.decided_at
+    criterion = rollback.trigger.criterion
+    if proven:
+        sentence = (
+            f"Rolled back {messages.place(watch)} from {watch.revision} to {rollback.after}; recovered "
+            f"{span(took)} after the decision. Cause: {rollback.trigger.sentence}."
+        )
+    else:
+        sentence = (
+            f"Rolled back {messages.place(watch)} from {watch.revision} to {rollback.after}; recovery of {criterion} "
+            f"not proven: too few requests since. Cause: {rollback.trigger.sentence}."
+        )
+    step.note("recovered", sentence)
+    step.announce("recovered", proven=proven, seconds=round(took, 3), reason=sentence)
+    over = "Yes: every probe passes again." if proven else "Probably: probes pass, but too few requests prove the rest."
+    step.notify(
+        messages.body(
+            watch,
+            "rolled_back",
+            severity="error",
+            title=f"Rolled back {messages.place(watch)}: {criterion}",
+            happened=sentence,
+            did=f"Traffic is on {rollback.after} since {clock(rollback.restored_at or watch.at)}.",
+            over=over,
+            todo=f"Find the cause in {watch.revision}. " + messages.unpin(watch),
+            evidence=[("proof", rollback.trigger.sentence)],
+            after=rollback.after,
+            incident=step.resolve_incident(),
+            broadcast=True,
+            change=True,
+        )
+    )
+    end(step, Outcome.FAILED if late else Outcome.ROLLED_BACK, watch.reason if late else sentence)
+
+
+def end(step: Step, outcome: Outcome, reason: str) -> None:
+    """End the watch for good."""
+    watch = step.watch
+    watch.outcome = outcome
+    watch.reason = reason
+    watch.state = State.ENDED
+    watch.ended_at = watch.at
+    watch.confirmations = {}
+    watch.warming = None
+    step.note("ended", reason)
+    step.announce("watch_ended", outcome=outcome.value, reason=reason)

@@ -1,0 +1,166 @@
+"""Policy rows made ready to judge: thresholds in base units, the bad share p0, alpha, and which samples feed each row.
+
+Compiled once when a watch opens, from the policy and what was measured on the revision before; fixed to its end.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from watchdog.core.catalogue import Family, family, quantile
+from watchdog.core.events import Lag
+from watchdog.core.model import Row
+from watchdog.core.policy import Policy, p0_of
+from watchdog.core.sequential import ERRORS, LATENCY, PROBES, Ladder, Meter, fit
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A row that can be judged, or the reason why it cannot."""
+
+    row: Row
+    family: Family
+    checks: tuple[str, ...] = ()
+    """The checks whose samples it reads; for `health_check` one a critical probe."""
+    threshold: float | None = None
+    """In base units, after the baseline is known."""
+    p0: float = 0.0
+    alpha: float = 0.0
+    burstiness: float = 1.0
+    why_not: str = ""
+
+    @property
+    def is_meter(self) -> bool:
+        """Whether the evidence meter judges it (`health_check failing` is judged by confirmation)."""
+        return self.family is not Family.GAUGE and self.row.condition is not None
+
+    @property
+    def ladder(self) -> Ladder:
+        """The severities it looks for."""
+        return {Family.ERRORS: ERRORS, Family.LATENCY: LATENCY, Family.PROBES: PROBES}[self.family]
+
+    def breached(self, x: float) -> bool:
+        """Whether one reading breaks the row."""
+        c = self.row.condition
+        if c is None or self.threshold is None:
+            return False
+        holds = {"<": x < self.threshold, "<=": x <= self.threshold, ">": x > self.threshold, ">=": x >= self.threshold}
+        return not holds[c.op] if self.row.is_target else holds[c.op]
+
+    @property
+    def label(self) -> str:
+        """The criterion as a person reads it."""
+        return self.row.label
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """All rows of a watch, and the index from a check to the rows it feeds."""
+
+    policy: Policy
+    rules: tuple[Rule, ...]
+    by_check: Mapping[str, tuple[int, ...]]
+    lags: Mapping[tuple[str, str], Lag] = field(default_factory=dict)
+    watch_s: float = 86_400.0
+    cold_start: bool = True
+
+    def meter(self, rule: Rule, period_s: float) -> Meter:
+        """An empty meter of the rule for a feed with `period_s` wide samples."""
+        return Meter.start(
+            p0=rule.p0,
+            alpha=rule.alpha,
+            burstiness=rule.burstiness,
+            ladder=fit(rule.ladder, period_s),
+            watch_s=self.watch_s,
+        )
+
+    def cold_s(self, check: str) -> float:
+        """Seconds after the cutover in which the check's samples do not count."""
+        if not self.cold_start or check in self.policy.probes:
+            return 0.0
+        cold = self.policy.cold_start
+        return cold.latency_s if check.startswith(("slower_than_", "p50_", "p95_", "p99_")) else cold.errors_s
+
+    def lag_of(self, source: str, check: str, width_s: float) -> Lag:
+        """The feed's announced lag; for a feed nobody announced (a replayed file), 10 s up to 10 s wide, else 180 s."""
+        known = self.lags.get((source, check))
+        if known is not None:
+            return known
+        return Lag(source=source, check=check, period_s=width_s, lag_s=10.0 if width_s <= 10.0 else 180.0)  # noqa: PLR2004
+
+
+def limit_check(limit_s: float) -> str:
+    """The check that counts requests slower than a limit: `slower_than_500ms`."""
+    return f"slower_than_{limit_s * 1000:g}ms"
+
+
+def latency_limits(rules: tuple[Rule, ...]) -> tuple[float, ...]:
+    """Every limit (seconds) that some latency row asks for, in order."""
+    found = {r.threshold for r in rules if r.family is Family.LATENCY and r.threshold is not None and not r.why_not}
+    return tuple(sorted(found))
+
+
+def compile_rules(
+    policy: Policy,
+    *,
+    lags: tuple[Lag, ...] = (),
+    baselines: Mapping[str, float] | None = None,
+    burstiness: Mapping[str, float] | None = None,
+    cold_start: bool = True,
+) -> Rules:
+    """Make the policy's rows ready to judge.
+
+    `baselines`: value before the deploy by metric, base units, for relative rows. `burstiness`: measured D by metric; 1
+    where unknown.
+    """
+    rules = tuple(_compile(row, policy, lags, baselines or {}, burstiness or {}) for row in policy.rows)
+    by_check: dict[str, list[int]] = {}
+    for i, rule in enumerate(rules):
+        for check in rule.checks:
+            by_check.setdefault(check, []).append(i)
+    return Rules(
+        policy=policy,
+        rules=rules,
+        by_check={c: tuple(i) for c, i in by_check.items()},
+        lags={(g.source, g.check): g for g in lags},
+        watch_s=policy.windows[-1].until_s,
+        cold_start=cold_start,
+    )
+
+
+def _compile(
+    row: Row,
+    policy: Policy,
+    lags: tuple[Lag, ...],
+    baselines: Mapping[str, float],
+    measured: Mapping[str, float],
+) -> Rule:
+    kind = family(row.metric)
+    if row.pending:
+        return Rule(row=row, family=kind, why_not="no source yet")
+    threshold = row.condition.value if row.condition else None
+    if row.condition is not None and row.condition.relative:
+        before = baselines.get(row.metric)
+        if before is None or before <= 0.0:
+            return Rule(row=row, family=kind, why_not="nothing measured before the deploy to compare with")
+        threshold = row.condition.value * before
+    alpha = policy.alpha_of(row) or 0.0
+    if kind is Family.PROBES:
+        checks = _probe_checks(row.metric, policy)
+        share = alpha / max(1, len(checks))
+        return Rule(row=row, family=kind, checks=checks, threshold=threshold, p0=p0_of(row) or 0.0, alpha=share)
+    if kind is Family.GAUGE or threshold is None:
+        return Rule(row=row, family=kind, checks=(row.metric,), threshold=threshold)
+    if kind is Family.ERRORS:
+        checks, p0 = (row.metric,), threshold
+    else:
+        checks, p0 = (limit_check(threshold), row.metric), 1.0 - quantile(row.metric)
+    sources = len({g.source for g in lags if g.check in checks}) or 1
+    d = measured.get(row.metric, 1.0)
+    return Rule(
+        row=row, family=kind, checks=checks, threshold=threshold, p0=p0, alpha=alpha / sources, burstiness=d
+    )
+
+
+def _probe_checks(metric: str, policy: Policy) -> tuple[str, ...]:
+    if metric == "health_check":
+        return tuple(n for n, p in policy.probes.items() if p.critical)
+    return (metric.removeprefix("probe."),)

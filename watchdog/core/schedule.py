@@ -1,0 +1,101 @@
+"""What must go on at this moment: which probes at which paths how often, which confirmations, which metrics.
+
+The plan follows from the watch alone, so after a crash the engine takes up exactly what the journal says.
+"""
+
+from dataclasses import dataclass
+
+from watchdog.core import warming
+from watchdog.core.model import State
+from watchdog.core.probing import Purpose, Role
+from watchdog.core.rules import latency_limits
+from watchdog.core.state import Watch
+
+TRAFFIC_EVERY_S = 1.0
+"""How often traffic is read while a rollback settles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One probe to be sent again and again until it leaves the plan.
+
+    `since` fixes the grid: attempt k is sent at `since + k·every_s`; for a regular probe the grid is the engine's own.
+    """
+
+    probe: str
+    role: Role
+    purpose: Purpose
+    every_s: float
+    since: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that goes on for a while."""
+
+    asks: frozenset[Ask] = frozenset()
+    metrics: str | None = None
+    """The revision whose metrics are read."""
+    metrics_since: float = 0.0
+    traffic_every_s: float | None = None
+    """How often the service's traffic is read."""
+    latency_limits_s: tuple[float, ...] = ()
+
+
+def plan(watch: Watch) -> Plan:
+    """What must go on now."""
+    if not watch.open:
+        return Plan()
+    policy = watch.rules.policy
+    poll = policy.service.discover_every_s
+    if watch.cutover_at is None:
+        return Plan(traffic_every_s=min(poll, 2.0))
+    asks: set[Ask] = set()
+    rollback = watch.rollback
+    moved = rollback is not None and rollback.written_at is not None
+    if not moved:
+        asks |= _regular(watch) | _confirming(watch) | _warming(watch)
+    elif rollback is not None and rollback.stage == "verifying" and rollback.restored_at is not None:
+        asks |= {
+            Ask(name, Role.PUBLIC, Purpose.VERIFY, 1.0, rollback.restored_at)
+            for name, probe in policy.probes.items()
+            if probe.critical
+        }
+    revision, since = watch.revision, watch.cutover_at
+    if moved and rollback is not None:
+        revision, since = watch.target.revision, rollback.restored_at or watch.at
+    return Plan(
+        asks=frozenset(asks),
+        metrics=revision,
+        metrics_since=since,
+        traffic_every_s=TRAFFIC_EVERY_S if watch.state is State.VERIFYING else poll,
+        latency_limits_s=latency_limits(watch.rules.rules),
+    )
+
+
+def _regular(watch: Watch) -> set[Ask]:
+    role = watch.judged_role
+    if role is None:
+        return set()
+    every = watch.probing.probe_every_s
+    return {Ask(name, role, Purpose.REGULAR, every) for name in watch.rules.policy.probes}
+
+
+def _confirming(watch: Watch) -> set[Ask]:
+    role = watch.judged_role
+    asks: set[Ask] = set()
+    if role is None or watch.rollback is not None:
+        return asks
+    for name, c in watch.confirmations.items():
+        roles = {role}
+        if watch.probe(name).url is None:
+            roles |= {r for r in (Role.OWN, Role.CONTROL) if watch.tag_url(r) is not None}
+        asks |= {Ask(name, r, Purpose.CONFIRM, c.rule.every_s, c.failed_at) for r in roles}
+    return asks
+
+
+def _warming(watch: Watch) -> set[Ask]:
+    if watch.warming is None or watch.rollback is not None:
+        return set()
+    since = watch.warming.until - watch.rules.policy.rollback.warm_s
+    return {Ask(name, Role.CONTROL, Purpose.WARM, 1.0, since) for name in warming.names(watch)}

@@ -1,0 +1,307 @@
+"""A watch as a value: everything that is known about one deploy at one moment.
+
+It is made only by `watch.advance` from events, so a journal is enough to make it again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import inf
+
+from watchdog.core.cover import Cover
+from watchdog.core.events import Target
+from watchdog.core.model import Action, Deploy, Outcome, Split, State, Tag, Verdict, Window, tags_by_revision
+from watchdog.core.policy import ConfirmConfig, ProbeConfig, WindowConfig
+from watchdog.core.probing import ProbeAnswer, Role
+from watchdog.core.rules import Rules
+from watchdog.core.sequential import Series
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleState:
+    """What one rule says now. `reason` is the sentence of the last alarm or of why nothing can be said."""
+
+    verdict: Verdict = Verdict.INCONCLUSIVE
+    since: float = 0.0
+    reason: str = ""
+    alarmed_at: float | None = None
+    source: str = ""
+    """The feed that raised the alarm."""
+    at_alarm: float = 0.0
+    """Total counted by that feed when it did: an alarm clears after enough events without another."""
+    last: tuple[tuple[float, bool], ...] = ()
+    """Of a gauge: the last five points' ends, and whether each broke the row."""
+    value: float | None = None
+    """The last reading, base units."""
+    sampled_at: float | None = None
+    decided: bool = False
+    """The row's action was taken for the present alarm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One feed's series, the rules its meters belong to (by index, in the meters' order), and when it is next judged."""
+
+    series: Series
+    rules: tuple[int, ...]
+    due: float = inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeState:
+    """One probe's standing at the public path."""
+
+    armed: bool = False
+    passed: int = 0
+    failed: int = 0
+    missing: int = 0
+    streak: int = 0
+    """Failures in a row of regular probes."""
+    last: ProbeAnswer | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """A failing probe being repeated. Attempt 0 is the regular probe that failed."""
+
+    probe: str
+    started_at: float
+    """When attempt 0 was sent."""
+    failed_at: float
+    """When its answer came: the first failed answer."""
+    rule: ConfirmConfig
+    waiting: Mapping[int, ProbeAnswer] = field(default_factory=dict)
+    """Answers that came before an earlier attempt's."""
+    settled: int = 0
+    """Attempts below this one are counted."""
+    failures: int = 0
+    """Failures in a row from attempt 0 on; missing answers neither count nor break the row."""
+    reasons: tuple[str, ...] = ()
+    """The typed reasons of the failures, each once."""
+    last: ProbeAnswer | None = None
+    """The newest failure."""
+    own: ProbeAnswer | None = None
+    """The newest answer of the watched revision's own URL."""
+    control: ProbeAnswer | None = None
+    """The newest answer of the control."""
+    control_since: float | None = None
+    control_reasons: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether enough failed in a row."""
+        return self.failures >= self.rule.failures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warming:
+    """A proven alarm of counts, while the target is warmed and asked whether it is well."""
+
+    trigger: "Trigger"
+    until: float
+    answers: Mapping[str, tuple[ProbeAnswer, ...]] = field(default_factory=dict)
+    """The target's answers by probe."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A rollback that is proven but must wait. `until` is when the answer changes by itself, if it does."""
+
+    reason: str
+    since: float
+    trigger: "Trigger"
+    until: float | None = None
+    kind: str = "shared"
+    """`shared` (both revisions sick), `edge`, `person`, `retry` (budget or cooldown), `refused`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """What proved the rollback."""
+
+    criterion: str
+    """The row's label, `health_check failing`, `signal:NAME` or `operator`."""
+    sentence: str
+    rule: int | None = None
+    probe: str | None = None
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback:
+    """The one rollback of this watch. `stage`: `writing settling verifying done failed refused observed`."""
+
+    trigger: Trigger
+    decided_at: float
+    stage: str = "writing"
+    before: Split = field(default_factory=Split)
+    after: Split = field(default_factory=Split)
+    written_at: float | None = None
+    restored_at: float | None = None
+    """When `status.traffic` first showed the target."""
+    verified_at: float | None = None
+    passes: Mapping[str, int] = field(default_factory=dict)
+    """Verifying passes in a row by probe."""
+    failing: bool = False
+    """Whether some verifying probe failed last."""
+    said: bool = False
+    """"Did not help" was paged."""
+    reason: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """Opened by a decision, paged, acknowledged, resolved."""
+
+    key: str
+    opened_at: float
+    title: str
+    severity: str
+    acknowledged_at: float | None = None
+    acknowledged_by: str = ""
+    resolved_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """An action and one sentence of reason."""
+
+    at: float
+    action: Action
+    criterion: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the timeline."""
+
+    at: float
+    kind: str
+    text: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Watch:
+    """One deploy under observation.
+
+    A value: `watch.advance` works on a shallow copy and never changes the watch it was given, nor any mapping in it. It
+    is not frozen only because making one of its fifty fields anew for every change would cost most of a replay's time.
+    """
+
+    id: str
+    deploy: Deploy
+    rules: Rules
+    opened_at: float
+    at: float
+    """The newest event folded in."""
+    state: State
+    target: Target
+    split: Split
+    tags: tuple[Tag, ...] = ()
+    cutover_at: float | None = None
+    anchor: float = 0.0
+    """Where the windows are counted from: the cutover, or the last increase of the revision's share."""
+    ends_at: float = inf
+    policy_hash: str = ""
+    link: str = ""
+    armed_by_hand: bool = False
+    sick_before: tuple[str, ...] = ()
+    streams: Mapping[tuple[str, str, str], Stream] = field(default_factory=dict)
+    """By source, check and scope (a window's name for rows of `window_criteria`, else empty)."""
+    covers: Mapping[str, Cover] = field(default_factory=dict)
+    verdicts: tuple[RuleState, ...] = ()
+    probes: Mapping[str, ProbeState] = field(default_factory=dict)
+    own_requests: tuple[tuple[float, bool, float], ...] = ()
+    """Our own probes that reached the revision lately: (ended_at, whether 5xx, latency in s), for subtraction."""
+    confirmations: Mapping[str, Confirmation] = field(default_factory=dict)
+    controls_answered: frozenset[str] = frozenset()
+    """Probes that the control passed in this watch."""
+    warming: Warming | None = None
+    hold: Hold | None = None
+    paused: bool = False
+    pending_trigger: Trigger | None = None
+    """Proven while paused or waiting for approval."""
+    approve_until: float | None = None
+    rollback: Rollback | None = None
+    recovery: Mapping[str, Series] = field(default_factory=dict)
+    """By source: the trigger's meter restarted on the restored revision."""
+    incident: Incident | None = None
+    outcome: Outcome | None = None
+    reason: str = ""
+    ended_at: float | None = None
+    proven_at: float | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """By check: why the newest evidence is missing; absent while it is there."""
+    blind_said: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    timeline: tuple[Entry, ...] = ()
+    messages: int = 0
+    """Messages made so far: numbers their keys."""
+    due: float = inf
+    """The next deadline, Unix seconds."""
+    closed_windows: frozenset[Window] = frozenset()
+    ended_early: bool = False
+
+    # --- derived -------------------------------------------------------------------------------------------------------
+
+    @property
+    def revision(self) -> str:
+        """The watched revision."""
+        return self.deploy.revision
+
+    @property
+    def open(self) -> bool:
+        """Whether it still observes."""
+        return self.state is not State.ENDED
+
+    def window_config(self, at: float | None = None) -> WindowConfig | None:
+        """The window at a moment (now by default); None before the cutover and after the end."""
+        if self.cutover_at is None:
+            return None
+        return self.rules.policy.window_at((self.at if at is None else at) - self.anchor)
+
+    @property
+    def window(self) -> Window | None:
+        """The name of the present window."""
+        config = self.window_config()
+        return config.window if config else None
+
+    @property
+    def probing(self) -> WindowConfig:
+        """The window whose intervals and `confirm` count now, the nearest one outside the watch."""
+        config = self.window_config()
+        windows = self.rules.policy.windows
+        return config or (windows[0] if self.cutover_at is None or self.at < self.anchor else windows[-1])
+
+    def bounds(self) -> tuple[tuple[float, float], ...]:
+        """Every window's `[start, end)` in Unix seconds, cut at the end of the watch."""
+        return tuple(
+            (min(self.anchor + w.start_s, self.ends_at), min(self.anchor + w.until_s, self.ends_at))
+            for w in self.rules.policy.windows
+        )
+
+    @property
+    def sole(self) -> bool:
+        """Whether the watched revision has all traffic."""
+        return self.split.sole == self.revision
+
+    def tag_url(self, role: Role) -> str | None:
+        """The tag URL of a role's revision; None without a tag."""
+        urls = tags_by_revision(self.tags)
+        if role is Role.OWN:
+            return urls.get(self.revision)
+        return urls.get(self.target.revision) if role is Role.CONTROL else None
+
+    @property
+    def judged_role(self) -> Role | None:
+        """The path whose probes judge the revision: the public URL while it has all traffic, else its own tag URL;
+        None (disarmed) when the split is mixed and there is no tag."""
+        if self.sole:
+            return Role.PUBLIC
+        return Role.OWN if self.tag_url(Role.OWN) else None
+
+    def probe(self, name: str) -> ProbeConfig:
+        """The probe's configuration."""
+        return self.rules.policy.probes[name]
