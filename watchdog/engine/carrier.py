@@ -1,0 +1,233 @@
+"""Carries one channel's messages: at most one of a thread is on its way at any time, each tried until it is settled."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from watchdog.engine.clock import wait_for_event
+from watchdog.errors import PermanentError, TemporaryError
+from watchdog.ports import Clock, Delivery, Jitter, Lease, Notifier, Receipt, Store
+
+_log = structlog.get_logger(__name__)
+
+_STORE_RETRY_S: Final = 1.0
+_LONGEST_WISH_S: Final = 3600.0
+"""A provider that asks for more patience than this is asked again all the same: somebody waits for the page."""
+_DEAD_KEPT: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxSettings:
+    """How long and how often. The defaults suit paging; tests choose their own."""
+
+    ttl_s: float = 24 * 3600.0
+    """After this a message is news of yesterday: dead letter."""
+    attempt_timeout_s: float = 10.0
+    poll_s: float = 1.0
+    """How soon a message is noticed that another process wrote, or one that was deferred."""
+    backoff_first_s: float = 1.0
+    backoff_most_s: float = 60.0
+    concurrency: int = 4
+    """Threads served at once on one channel, so that one message that hangs does not hold up another watch's page."""
+    lease_ttl_s: float = 15.0
+    grace_s: float = 2.0
+    """On shutdown, how long a message on its way may take to arrive."""
+    measure_every_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxHooks:
+    """What others want to know. Callbacks must not block."""
+
+    counted: Callable[[str, str, str], None] = lambda _channel, _kind, _result: None
+    """(channel, kind, result), result being `delivered`, `retried` or `dead`."""
+    oldest_pending: Callable[[str, float], None] = lambda _channel, _age_s: None
+    """(channel, age in seconds of the oldest message that waits, 0 with none)."""
+    buried: Callable[[Delivery, str], None] = lambda _delivery, _error: None
+    """A message became a dead letter, and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postroom:
+    """What the carriers of all channels share."""
+
+    store: Store
+    clock: Clock
+    owner: str
+    jitter: Jitter
+    settings: OutboxSettings
+    hooks: OutboxHooks
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set whenever a message was settled."""
+    dead: deque[Delivery] = field(default_factory=lambda: deque(maxlen=_DEAD_KEPT))
+    """What this process gave up, newest last."""
+
+
+class Carrier:
+    """One channel's worker. `run()` is its task."""
+
+    def __init__(self, room: Postroom, notifier: Notifier) -> None:
+        self.channel = notifier.channel
+        self._room = room
+        self._store, self._clock, self._settings, self._hooks = room.store, room.clock, room.settings, room.hooks
+        self._notifier = notifier
+        self._wake = asyncio.Event()
+        self._on_the_way: dict[str, asyncio.Task[None]] = {}
+        self._lease: Lease | None = None
+        self._ask_lease_at = float("-inf")
+        self._standing_by = False
+        self._trouble: str | None = None
+        self._store_trouble = False
+
+    def wake(self) -> None:
+        """Look now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deliver what is due, until cancelled."""
+        try:
+            while True:
+                self._wake.clear()
+                try:
+                    if await self._is_ours():
+                        await self._start_due()
+                    self._store_answered()
+                except TemporaryError as fault:
+                    self._store_failed(fault)
+                await wait_for_event(self._wake, self._clock, self._settings.poll_s)
+        finally:
+            await self._stop()
+
+    async def _is_ours(self) -> bool:
+        """Hold the channel's lease, renewed every third of its life."""
+        ttl_s, now = self._settings.lease_ttl_s, self._clock.now()
+        if now >= self._ask_lease_at:
+            stream = f"outbox/{self.channel}"
+            self._lease = await self._store.acquire(stream, self._room.owner, ttl_s=ttl_s, now=now)
+            self._ask_lease_at = now + ttl_s / 3
+        if self._standing_by != (self._lease is None):
+            self._standing_by = self._lease is None
+            _log.info("outbox_standing_by" if self._standing_by else "outbox_took_over", channel=self.channel)
+        return self._lease is not None
+
+    async def _start_due(self) -> None:
+        # What arrives while the store answers is still pending in its answer, so threads busy before are left alone.
+        busy = set(self._on_the_way)
+        for delivery in await self._store.pending(self.channel, now=self._clock.now()):
+            if len(self._on_the_way) >= self._settings.concurrency:
+                return
+            if delivery.thread not in busy:
+                name = f"outbox/{self.channel}/{delivery.key}"
+                self._on_the_way[delivery.thread] = asyncio.create_task(self._carry(delivery), name=name)
+
+    async def _carry(self, delivery: Delivery) -> None:
+        try:
+            await self._attempt(delivery)
+        except Exception:  # noqa: BLE001 - a bug here may not end the channel's other threads
+            # Still pending in the store, so the next round tries again; the pause keeps a bug from spinning.
+            _log.exception("delivery_crashed", channel=self.channel, key=delivery.key)
+            await self._clock.sleep(self._settings.backoff_most_s)
+        finally:
+            self._on_the_way.pop(delivery.thread, None)
+            self._wake.set()
+            self._room.settled.set()
+
+    async def _attempt(self, delivery: Delivery) -> None:
+        """One attempt and its record."""
+        expires_at = delivery.created_at + self._settings.ttl_s
+        if self._clock.now() >= expires_at and not _resolves(delivery):
+            await self._bury(delivery, f"not delivered within {self._settings.ttl_s / 3600:g} h")
+            return
+        try:
+            async with asyncio.timeout(self._settings.attempt_timeout_s):
+                receipt = await self._notifier.deliver(delivery)
+        except PermanentError as fault:
+            await self._bury(delivery, str(fault))
+        except TemporaryError as fault:
+            await self._retry(delivery, str(fault), fault.delay_s, expires_at)
+        except TimeoutError:
+            error = f"{self.channel} did not answer within {self._settings.attempt_timeout_s:g} s"
+            await self._retry(delivery, error, None, expires_at)
+        except Exception as fault:  # noqa: BLE001 - a page must survive a bug in its notifier
+            _log.exception("notifier_crashed", channel=self.channel, key=delivery.key)
+            await self._retry(delivery, f"{type(fault).__name__}: {fault}", None, expires_at)
+        else:
+            await self._succeed(delivery, receipt)
+
+    async def _succeed(self, delivery: Delivery, receipt: Receipt) -> None:
+        if self._trouble is not None:
+            self._trouble = None
+            _log.info("channel_recovered", channel=self.channel)
+        await self._record(lambda: self._store.delivered(delivery.key, self.channel, receipt, now=self._clock.now()))
+        self._hooks.counted(self.channel, delivery.kind, "delivered")
+
+    async def _retry(self, delivery: Delivery, error: str, wish_s: float | None, expires_at: float) -> None:
+        """Wait longer each time, and at least as long as the provider wishes."""
+        if self._trouble != error:
+            self._trouble = error
+            _log.warning("channel_failing", channel=self.channel, key=delivery.key, error=error)
+        full_s = min(self._settings.backoff_most_s, self._settings.backoff_first_s * 2 ** min(delivery.attempts, 16))
+        delay_s = max(full_s * (1 + self._room.jitter()) / 2, min(wish_s or 0.0, _LONGEST_WISH_S))
+        now = self._clock.now()
+        # A resolve is attempted once more after its time: the incident that it ends may be open since long before.
+        last_chance = now if _resolves(delivery) else now + delay_s
+        if last_chance >= expires_at:
+            await self._bury(delivery, f"not delivered within {self._settings.ttl_s / 3600:g} h: {error}")
+            return
+        await self._record(lambda: self._store.deferred(delivery.key, self.channel, until=now + delay_s, error=error))
+        self._hooks.counted(self.channel, delivery.kind, "retried")
+
+    async def _bury(self, delivery: Delivery, error: str) -> None:
+        _log.error("notification_dead", channel=self.channel, key=delivery.key, thread=delivery.thread, error=error)
+        await self._record(lambda: self._store.dead(delivery.key, self.channel, error=error, now=self._clock.now()))
+        self._room.dead.append(delivery)
+        self._hooks.counted(self.channel, delivery.kind, "dead")
+        self._hooks.buried(delivery, error)
+
+    async def _record(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Write until the store takes it: sending again because our own disk is full would page twice."""
+        while True:
+            try:
+                await write()
+            except TemporaryError as fault:
+                self._store_failed(fault)
+                await self._clock.sleep(_STORE_RETRY_S)
+            else:
+                self._store_answered()
+                return
+
+    def _store_failed(self, fault: TemporaryError) -> None:
+        if not self._store_trouble:
+            self._store_trouble = True
+            _log.warning("outbox_without_store", channel=self.channel, error=str(fault))
+
+    def _store_answered(self) -> None:
+        if self._store_trouble:
+            self._store_trouble = False
+            _log.info("outbox_store_back", channel=self.channel)
+
+    async def _stop(self) -> None:
+        """Let messages on their way arrive, then give the channel to whoever comes next."""
+        tasks = list(self._on_the_way.values())
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=self._settings.grace_s)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=1.0)
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            try:
+                async with asyncio.timeout(1.0):
+                    await self._store.release(lease)
+            except (TemporaryError, TimeoutError) as fault:
+                _log.info("outbox_lease_left_to_expire", channel=self.channel, error=str(fault))
+
+
+def _resolves(delivery: Delivery) -> bool:
+    incident = delivery.body.get("incident")
+    return isinstance(incident, dict) and incident.get("action") == "resolve"

@@ -1,0 +1,468 @@
+"""Keeps one service: reads its traffic, opens watches when a revision begins to serve, arms probes between watches, and
+remembers what outlives a watch.
+"""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import structlog
+
+from watchdog.core import service as facts
+from watchdog.core import traffic
+from watchdog.core import watch as folding
+from watchdog.core.events import Event, Resumed, TrafficSeen, Written, decode
+from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Split, State
+from watchdog.core.policy import Policy, ProbeConfig
+from watchdog.core.service import Fact, Service
+from watchdog.core.state import Watch
+from watchdog.engine import runner as running
+from watchdog.engine.clock import wait_for_event
+from watchdog.engine.journalist import Journalist
+from watchdog.engine.opening import Notice, open_watch, revisions_of
+from watchdog.engine.probing import Route, once_all
+from watchdog.engine.runner import Hooks, WatchRunner
+from watchdog.engine.tools import Tools
+from watchdog.errors import ConflictError, LeaseLostError, PermanentError, TemporaryError, WatchdogError
+from watchdog.ports import Letter, NewEvent
+
+LETTERS_EVERY_S = 0.25
+"""Letters are folded in within half a second (DESIGN section 7)."""
+IDLE_PROBES_EVERY_S = 60.0
+FIRST_READ_PATIENCE_S = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Keeper:
+    """One service of one policy. `discover` is off for a foreground `watch`, which knows its deploy."""
+
+    tools: Tools
+    policy: Policy
+    key: ServiceKey
+    discover: bool = True
+    runners: dict[str, WatchRunner] = field(default_factory=dict)
+    service: Service = field(init=False)
+    state: ServiceState | None = None
+    standby: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once it is known whether this process owns the service."""
+    owned: bool = False
+    _revisions: Sequence[RevisionState] = ()
+    _journalist: Journalist | None = None
+    _facts: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _group: asyncio.TaskGroup | None = None
+    _reading_failed: str = ""
+    _letters: set[int] = field(default_factory=set)
+    _poll_now: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.service = Service(key=self.key)
+
+    @property
+    def stream(self) -> str:
+        """The service's stream."""
+        return facts.stream(self.key)
+
+    async def run(self) -> None:
+        """Wait for the lease, then keep the service until it is lost; for ever."""
+        while True:
+            lease = await self._acquire(self.stream)
+            if lease is None:
+                self.owned = False
+                self.standby.set()
+                await self.tools.clock.sleep(self.tools.lease_ttl_s / 3)
+                continue
+            try:
+                await self._keep(Journalist(tools=self.tools, lease=lease))
+            except* LeaseLostError:
+                _log.warning("service_taken_over", service=str(self.key))
+            self.owned = False
+
+    async def _acquire(self, stream: str) -> Any:
+        try:
+            return await self.tools.store.acquire(
+                stream, self.tools.owner, ttl_s=self.tools.lease_ttl_s, now=self.tools.clock.now()
+            )
+        except TemporaryError as error:
+            _log.warning("lease_not_acquired", stream=stream, error=str(error))
+            return None
+
+    async def _keep(self, journalist: Journalist) -> None:
+        self._journalist = journalist
+        await self._load()
+        self.owned = True
+        self.standby.set()
+        self.tools.metrics.leader.set(1)
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                group.create_task(journalist.keep(), name=f"lease/{self.key}")
+                group.create_task(self._until_lost(journalist), name=f"lost/{self.key}")
+                await self._resume()
+                group.create_task(self._forever(self._read_letters, LETTERS_EVERY_S), name=f"letters/{self.key}")
+                group.create_task(self._poll(), name=f"traffic/{self.key}")
+                if self.discover:
+                    group.create_task(self.arm(), name=f"arm/{self.key}")
+        finally:
+            self._group = None
+            self._journalist = None
+            await journalist.release()
+
+    async def _until_lost(self, journalist: Journalist) -> None:
+        await journalist.lost.wait()
+        raise LeaseLostError(f"another process keeps {self.key}")
+
+    async def _forever(self, work: Any, every_s: float) -> None:
+        """A fault in one round must not end the service's keeping."""
+        while True:
+            try:
+                await work()
+            except LeaseLostError:
+                raise
+            except WatchdogError as error:
+                _log.warning("keeper_failed", service=str(self.key), work=work.__name__, error=str(error))
+            except Exception:
+                _log.exception("keeper_crashed", service=str(self.key), work=work.__name__)
+            await self.tools.clock.sleep(every_s)
+
+    # --- what is remembered ----------------------------------------------------------------------------------------------
+
+    async def _load(self) -> None:
+        service = Service(key=self.key)
+        async for record in self.tools.store.read(self.stream):
+            service = facts.fold(service, Fact(at=record.at, kind=record.kind, body=record.body))
+        self.service = service
+
+    async def remember(self, *new: Fact, letters: Sequence[int] = ()) -> None:
+        """Fold facts in and journal them."""
+        async with self._facts:
+            for fact in new:
+                self.service = facts.fold(self.service, fact)
+            if self._journalist is None:
+                raise LeaseLostError(f"{self.key} is not kept by this process")
+            now = self.tools.clock.now()
+            rows = [
+                NewEvent(at=f.at, seen_at=now, kind=f.kind, schema=facts.SCHEMA, body=f.body) for f in new
+            ]
+            await self._journalist.append(rows, letters=letters)
+
+    # --- watches ---------------------------------------------------------------------------------------------------------
+
+    async def _resume(self) -> None:
+        """Take up the service's open watches where their journals end."""
+        for row in await self.tools.store.watches(open_only=True):
+            if (row.project, row.region, row.service) != (self.key.project, self.key.region, self.key.name):
+                continue
+            lease = await self._acquire(f"watch/{row.id}")
+            if lease is None:
+                _log.info("watch_elsewhere", watch=row.id)
+                continue
+            events: list[Event] = []
+            async for record in self.tools.store.read(f"watch/{row.id}"):
+                events.append(decode(record.kind, record.schema, record.at, record.body))
+            watch, _ = folding.replay(events)
+            if watch is None or not watch.open:
+                continue
+            now = self.tools.clock.now()
+            _log.info("watch_resumed", watch=row.id, events=len(events), away_s=round(now - watch.at, 1))
+            runner = self._runner(watch, Journalist(tools=self.tools, lease=lease), ())
+            runner.put(Resumed(at=now, down_since=watch.at))
+            self._start(runner)
+
+    def _runner(self, watch: Watch, journalist: Journalist, first: Any) -> WatchRunner:
+        hooks = Hooks(
+            service=lambda: self.service,
+            service_url=self.service_url,
+            on_written=self._on_written,
+            on_proven=self._on_proven,
+        )
+        return WatchRunner(tools=self.tools, watch=watch, journalist=journalist, hooks=hooks, first=first)
+
+    def _start(self, runner: WatchRunner) -> None:
+        self.runners[runner.watch.id] = runner
+        if self._group is None:
+            raise LeaseLostError(f"{self.key} is not kept by this process")
+        self._group.create_task(self._run(runner), name=f"watch/{runner.watch.id}")
+
+    async def _run(self, runner: WatchRunner) -> None:
+        try:
+            await runner.run()
+        except Exception:
+            _log.exception("watch_crashed", watch=runner.watch.id)
+            runner.journalist.lost.set()  # its lease runs out; the next resume folds the journal afresh
+        finally:
+            self.runners.pop(runner.watch.id, None)
+            runner.changed.set()
+            self._poll_now.set()
+
+    def open_runner(self, revision: str | None = None) -> WatchRunner | None:
+        """The runner of the open watch (of a revision)."""
+        for r in self.runners.values():
+            if r.watch.open and revision in (None, r.watch.revision):
+                return r
+        return None
+
+    async def open(self, notice: Notice, *, letters: Sequence[int] = ()) -> WatchRunner:
+        """Open a watch, or converge on the one that is open for the revision already."""
+        async with self._opening:
+            state = self.state or await self._read_now()
+            revision = notice.revision or state.latest_created or state.latest_ready
+            existing = self.open_runner(revision)
+            if existing is not None:
+                await self.remember(letters=letters)
+                return existing
+            if self.state is not None:
+                state = await self._read_now()
+            opening = await open_watch(
+                self.tools,
+                self.policy,
+                state,
+                self.service,
+                notice,
+                armed=self._armed(),
+                sick=tuple(self.service.sick),
+            )
+            watch, first = running.start(opening)
+            lease = await self._acquire(f"watch/{watch.id}")
+            if lease is None:
+                raise TemporaryError(f"the store gave no lease for watch {watch.id}")
+            await self.remember(facts.seen(opening.at, state.split), letters=letters)
+            runner = self._runner(watch, Journalist(tools=self.tools, lease=lease), first)
+            self._start(runner)
+            return runner
+
+    def _armed(self) -> tuple[str, ...]:
+        return tuple(n for n, p in self.policy.probes.items() if self.service.armed.get(n) == config_hash(p))
+
+    async def _on_written(self, watch: Watch, written: Written) -> None:
+        """The bad revision is remembered, the budget is charged, the pin is known."""
+        now = written.at
+        found = next((r for r in await revisions_of(self.tools, self.key) if r.name == watch.revision), None)
+        fingerprint = (found.fingerprint if found else "") or watch.deploy.fingerprint or f"revision:{watch.revision}"
+        kinds = self._pin_kind(watch)
+        await self.remember(
+            facts.rolled_back(now, revision=watch.revision, target=watch.target.revision, before=kinds),
+            facts.known_bad(now, revision=watch.revision, fingerprint=fingerprint, images=[found.image if found else ""]),
+            facts.seen(now, written.after),
+        )
+        self._poll_now.set()
+
+    def _pin_kind(self, watch: Watch) -> Split:
+        return watch.rollback.before if watch.rollback and watch.rollback.before.shares else watch.split
+
+    async def _on_proven(self, watch: Watch) -> None:
+        if watch.split.percent_of(watch.revision):
+            await self.remember(facts.proven(watch.proven_at or watch.at, watch.split, f"watch {watch.id}"))
+
+    # --- traffic ---------------------------------------------------------------------------------------------------------
+
+    def service_url(self) -> str:
+        """Where users reach the service."""
+        return self.policy.service.url or (self.state.url if self.state else "")
+
+    async def _read_now(self) -> ServiceState:
+        self.state = await self.tools.traffic.read(self.key)
+        return self.state
+
+    async def _poll(self) -> None:
+        while True:
+            began = self.tools.clock.monotonic()
+            try:
+                await self.look()
+            except LeaseLostError:
+                raise
+            except WatchdogError as error:
+                if str(error) != self._reading_failed:
+                    _log.warning("service_unreadable", service=str(self.key), error=str(error))
+                self._reading_failed = str(error)
+            except Exception:
+                _log.exception("discovery_crashed", service=str(self.key))
+            self._poll_now.clear()
+            every = min(
+                [
+                    self.policy.service.discover_every_s,
+                    *(r.plan.traffic_every_s or 1e9 for r in self.runners.values()),
+                ]
+            )
+            wait = max(0.05, every - (self.tools.clock.monotonic() - began))
+            await _sleep_or(self._poll_now, self.tools, wait)
+
+    async def look(self) -> None:
+        """Read the service once: tell its watches, open new ones, notice a proven or released split."""
+        state = await self._read_now()
+        if self._reading_failed:
+            _log.info("service_readable", service=str(self.key))
+            self._reading_failed = ""
+        now = self.tools.clock.now()
+        moved = not state.split.same_traffic(self.service.served)
+        if moved or not self._revisions:
+            self._revisions = await revisions_of(self.tools, self.key)
+        self._tell(state, now)
+        if not self.service.known:
+            await self._first_sight(state, now)
+            return
+        if self.discover:
+            for arrival in facts.arrivals(self.service, state, now):
+                if self.open_runner(arrival.revision) is None:
+                    await self.open(Notice(revision=arrival.revision, observe=arrival.known_bad))
+        if moved and state.split.shares:
+            await self.remember(facts.seen(now, state.split))
+        if self.service.release_on_next:
+            await self._release_if_newer(state)
+
+    async def _first_sight(self, state: ServiceState, now: float) -> None:
+        """On the very first sight what serves is taken as known and proven; a foreground watch proves nothing by it."""
+        if not state.split.shares:
+            return
+        new = [facts.seen(now, state.split)]
+        if self.discover:
+            new.append(facts.proven(now, state.split, "served before the first watch"))
+        await self.remember(*new)
+
+    def _tell(self, state: ServiceState, now: float) -> None:
+        for r in list(self.runners.values()):
+            newer = traffic.newer_serves(state, self._revisions, r.watch.revision)
+            settled = state.ready is True and state.observed_generation == state.generation
+            event = TrafficSeen(
+                at=now,
+                split=state.split,
+                tags=state.tags,
+                newer=newer,
+                rolled_back=state.rolled_back,
+                settled=settled,
+                message=state.ready_message,
+            )
+            changed = not state.split.same_traffic(r.watch.split) or state.tags != r.watch.tags
+            waiting = r.watch.rollback is not None and r.watch.rollback.restored_at is None
+            if changed or waiting or r.watch.state in {State.PENDING, State.VERIFYING}:
+                r.put(event)
+
+    # --- letters ---------------------------------------------------------------------------------------------------------
+
+    async def _read_letters(self) -> None:
+        streams = [self.stream, *(f"watch/{i}" for i in self.runners)]
+        for letter in await self.tools.store.letters(streams):
+            if letter.stream == self.stream:
+                if letter.id not in self._letters:
+                    await self._service_letter(letter)
+            elif (runner := self.runners.get(letter.stream.removeprefix("watch/"))) is not None:
+                runner.receive(letter)
+
+    async def _service_letter(self, letter: Letter) -> None:
+        if letter.kind == "deploy":
+            b = letter.body
+            try:
+                await self.open(
+                    Notice(
+                        revision=b.get("revision") or "",
+                        version=b.get("version") or "",
+                        deployer=b.get("deployer") or "",
+                        notes=b.get("notes") or "",
+                        previous=b.get("previous") or {},
+                        rollback_safe=b.get("rollback_safe", True),
+                        watch_id=b.get("watch_id") or "",
+                    ),
+                    letters=[letter.id],
+                )
+            except PermanentError as error:
+                _log.warning("deploy_notice_refused", service=str(self.key), error=str(error))
+                await self.remember(letters=[letter.id])
+        elif letter.kind == "release":
+            await self._release(letter)
+        else:
+            _log.warning("letter_unknown", kind=letter.kind, stream=letter.stream)
+            await self.remember(letters=[letter.id])
+        self._letters.add(letter.id)
+
+    async def _release(self, letter: Letter) -> None:
+        now = self.tools.clock.now()
+        if letter.body.get("on_next"):
+            wanted = Fact(at=now, kind="release_requested", body={"on_next": True, "by": letter.body.get("by") or ""})
+            await self.remember(wanted, letters=[letter.id])
+            return
+        try:
+            await self.release()
+        except (PermanentError, ConflictError) as error:
+            _log.warning("release_refused", service=str(self.key), error=str(error))
+        await self.remember(letters=[letter.id])
+
+    async def release(self) -> None:
+        """Undo the pin: traffic follows the latest revision again, as it did before the rollback."""
+        state = await self._read_now()
+        self._revisions = await revisions_of(self.tools, self.key)
+        refused = self.why_not_release(state)
+        if refused is not None:
+            raise PermanentError(refused, status=412)
+        split = traffic.released(state, self._kind_before())
+        await self.tools.traffic.move(self.key, split, resource_version=state.resource_version, rolled_back="")
+        _log.info("released", service=str(self.key), split=str(split))
+        await self.remember(Fact(at=self.tools.clock.now(), kind="released", body={}))
+        self._poll_now.set()
+
+    def _kind_before(self) -> Split | None:
+        """Whether traffic followed the latest revision before it was pinned."""
+        pinned = self.service.pinned
+        if pinned is not None and not any(s.latest for s in pinned.shares):
+            state = self.state
+            return Split.of({state.latest_ready: traffic.WHOLE}) if state else None
+        return None
+
+    def why_not_release(self, state: ServiceState) -> str | None:
+        """None when traffic may follow the latest Ready revision; else why not."""
+        latest = next((r for r in self._revisions if r.name == state.latest_ready), None)
+        return facts.why_not_release(self.service, state.latest_ready, latest, self.tools.clock.now())
+
+    async def _release_if_newer(self, state: ServiceState) -> None:
+        """`release --on-next`: unpin once a newer revision than the bad one is Ready."""
+        if self.service.pinned is None:
+            await self.remember(Fact(at=self.tools.clock.now(), kind="released", body={}))
+            return
+        self._revisions = await revisions_of(self.tools, self.key)
+        if state.split.revisions != {state.latest_ready} and self.why_not_release(state) is None:
+            await self.release()
+
+    # --- between watches ---------------------------------------------------------------------------------------------------
+
+    async def arm(self) -> None:
+        """`probe_between`, its faults logged: called at the start and by the housekeeping every minute."""
+        try:
+            await self.probe_between()
+        except LeaseLostError:
+            return  # somebody else keeps the service now, and arms its probes
+        except WatchdogError as error:
+            _log.warning("probes_not_armed", service=str(self.key), error=str(error))
+
+    async def probe_between(self) -> None:
+        """Probe the service while no watch is open: passing arms a probe, failing tells what was sick before a deploy."""
+        if self.open_runner() is not None or not self.policy.probes:
+            return
+        if self.state is None:
+            await self._read_now()
+        routes = [
+            Route(probe=p, base_url=self.service_url(), revision="") for p in self.policy.probes.values()
+        ]
+        control = self.policy.control_url or self.tools.traffic.endpoint
+        answers = await once_all(self.tools, routes, control_url=control)
+        armed = dict(self.service.armed)
+        for name, answer in answers.items():
+            if answer.ok:
+                armed[name] = config_hash(self.policy.probes[name])
+        sick = {name for name, answer in answers.items() if answer.failed}
+        if (armed, sick) != (dict(self.service.armed), set(self.service.sick)):
+            _log.info("probes_seen", service=str(self.key), armed=sorted(armed), sick=sorted(sick))
+            await self.remember(facts.probes_seen(self.tools.clock.now(), armed=armed, sick=sick))
+
+
+def config_hash(probe: ProbeConfig) -> str:
+    """Changes whenever the probe is configured differently, so that it must be armed anew."""
+    text = json.dumps(probe.model_dump(mode="json"), sort_keys=True)
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+async def _sleep_or(event: asyncio.Event, tools: Tools, seconds: float) -> None:
+    await wait_for_event(event, tools.clock, seconds)

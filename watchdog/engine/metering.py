@@ -1,0 +1,190 @@
+"""Asks the metric sources what a watch's plan needs, and hands on only what is new or has changed."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from watchdog.core.events import Lag, Sampled
+from watchdog.core.model import Counts, Evidence, Missing, Sample, ServiceKey, Value
+from watchdog.core.policy import Policy
+from watchdog.core.schedule import Plan
+from watchdog.engine.tools import Tools
+from watchdog.errors import WatchdogError
+from watchdog.ports import Feed, MetricQuery, Source
+
+QUERY_S = 15.0
+"""The longest that one query may take before it counts as failed."""
+AGAIN_S = 300.0
+"""How far back a query asks again, so that revised points are seen."""
+PROPAGATION_S = 5.0
+"""Requests right after the cutover may still have been served by the revision before."""
+NOMINAL = (60.0, 180.0)
+"""Sampling period and ingest delay of Cloud Run's metrics where their descriptors cannot be read (Google's metric list)."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Reader:
+    """One source's loop for one watch."""
+
+    tools: Tools
+    source: Source
+    service: ServiceKey
+    lags: Sequence[Lag]
+    every_s: float
+    plan: Callable[[], Plan]
+    emit: Callable[[Sampled], None]
+    seen: dict[tuple[str, str, float, float], Evidence] = field(default_factory=dict)
+    failing: str = ""
+
+    async def run(self) -> None:
+        """Ask for ever."""
+        due = self.tools.clock.monotonic() + min(self.every_s, self._period())
+        while True:
+            await self.tools.clock.sleep(due - self.tools.clock.monotonic())
+            await self.ask()
+            due = max(due + self.every_s, self.tools.clock.monotonic())
+
+    def _period(self) -> float:
+        return min((lag.period_s for lag in self.lags), default=NOMINAL[0])
+
+    async def ask(self) -> None:
+        """One query, and what it says that is new."""
+        plan, now = self.plan(), self.tools.clock.now()
+        if plan.metrics is None:
+            return
+        behind = max((lag.lag_s + lag.period_s for lag in self.lags), default=sum(NOMINAL))
+        start = max(plan.metrics_since + PROPAGATION_S, now - behind - AGAIN_S)
+        if start >= now:
+            return
+        query = MetricQuery(
+            service=self.service,
+            revision=plan.metrics,
+            start=start,
+            end=now,
+            latency_limits_s=plan.latency_limits_s,
+        )
+        try:
+            samples = await self._query(query, now)
+        except WatchdogError as error:
+            self._failed(str(error))
+            samples = self._missing(query, now)
+        else:
+            if self.failing:
+                _log.info("source_recovered", source=self.source.name)
+            self.failing = ""
+        fresh = tuple(s for s in samples if self._is_new(s))
+        if fresh:
+            newest = max((s.end for s in fresh if not isinstance(s.evidence, Missing)), default=None)
+            if newest is not None:
+                self.tools.metrics.source_newest_sample_timestamp_seconds.labels(self.source.name).set(newest)
+            self.emit(Sampled(at=self.tools.clock.now(), samples=fresh))
+
+    async def _query(self, query: MetricQuery, now: float) -> Sequence[Sample]:
+        began = self.tools.clock.monotonic()
+        try:
+            async with asyncio.timeout(QUERY_S):
+                return await self.source.sample(query, now=now)
+        except TimeoutError:
+            raise WatchdogError(f"{self.source.name} did not answer within {QUERY_S:.0f} s") from None
+        finally:
+            took = self.tools.clock.monotonic() - began
+            self.tools.metrics.source_query_duration_seconds.labels(self.source.name).observe(took)
+
+    def _failed(self, error: str) -> None:
+        self.tools.metrics.source_query_errors_total.labels(self.source.name).inc()
+        if error != self.failing:
+            _log.warning("source_failed", source=self.source.name, service=str(self.service), error=error)
+        self.failing = error
+
+    def _missing(self, query: MetricQuery, now: float) -> Sequence[Sample]:
+        """What the source would have fed, as missing: its silence must show in the coverage and the verdicts."""
+        return [
+            Sample(
+                source=lag.source,
+                check=lag.check,
+                revision=query.revision,
+                start=now - lag.lag_s - lag.period_s,
+                end=now - lag.lag_s,
+                seen=now,
+                evidence=Missing("source_error"),
+            )
+            for lag in self.lags
+            if now - lag.lag_s > query.start
+        ]
+
+    def _is_new(self, sample: Sample) -> bool:
+        """Whether this identity was not handed on with the same evidence before."""
+        if isinstance(sample.evidence, Value) and sample.evidence.x != sample.evidence.x:  # noqa: PLR0124 - NaN
+            return True
+        key = (sample.check, sample.revision, sample.start, sample.end)
+        if self.seen.get(key) == sample.evidence:
+            return False
+        if key in self.seen and isinstance(sample.evidence, Missing):
+            return False  # a point that was there does not become missing
+        self.seen[key] = sample.evidence
+        if len(self.seen) > 5000:  # noqa: PLR2004 - an hour of every check at the shortest period
+            for old in sorted(self.seen, key=lambda k: k[3])[:1000]:
+                del self.seen[old]
+        return True
+
+
+async def announce(tools: Tools, service: ServiceKey, policy: Policy, patience_s: float) -> tuple[list[Lag], list[str]]:
+    """What every source can feed for this policy, and sentences about those that did not answer in time."""
+    lags: list[Lag] = []
+    notes: list[str] = []
+
+    async def ask(source: Source) -> Sequence[Feed]:
+        async with asyncio.timeout(patience_s):
+            return await source.feeds(service, policy)
+
+    answers = await asyncio.gather(*(ask(s) for s in tools.sources), return_exceptions=True)
+    for source, answer in zip(tools.sources, answers, strict=True):
+        if isinstance(answer, WatchdogError | TimeoutError):
+            why = str(answer) or f"no answer within {patience_s:g} s"
+            notes.append(f"{source.name} cannot be read ({why}); its rows stay without evidence until it can.")
+            lags += [
+                Lag(source=source.name, check=check, period_s=NOMINAL[0], lag_s=NOMINAL[1])
+                for check in ("error_rate", "request_rate", "cpu_usage", "memory_usage")
+            ]
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            lags += [Lag(source=f.source, check=f.check, period_s=f.period_s, lag_s=f.lag_s) for f in answer]
+    return lags, notes
+
+
+def baseline_metrics(policy: Policy) -> tuple[str, ...]:
+    """Metrics that some row compares with before the deploy."""
+    return tuple(sorted({r.metric for r in policy.rows if r.condition is not None and r.condition.relative}))
+
+
+async def baselines(
+    tools: Tools, service: ServiceKey, policy: Policy, *, revision: str, until: float, patience_s: float
+) -> Mapping[str, float]:
+    """The hour before the deploy of the revision before it: value by metric in base units; absent where unknown."""
+    wanted = set(baseline_metrics(policy))
+    if not wanted or not revision:
+        return {}
+    query = MetricQuery(service=service, revision=revision, start=until - 3600.0, end=until)
+    found: dict[str, list[float]] = {}
+    counted: dict[str, list[float]] = {}
+    for source in tools.sources:
+        try:
+            async with asyncio.timeout(patience_s):
+                samples = await source.sample(query, now=tools.clock.now())
+        except (WatchdogError, TimeoutError) as error:
+            _log.warning("baseline_failed", source=source.name, service=str(service), error=str(error))
+            continue
+        for s in samples:
+            if s.check in wanted and isinstance(s.evidence, Value):
+                found.setdefault(s.check, []).append(s.evidence.x)
+            elif s.check in wanted and isinstance(s.evidence, Counts):
+                bad, total = counted.setdefault(s.check, [0.0, 0.0])
+                counted[s.check] = [bad + s.evidence.bad, total + s.evidence.total]
+    out = {m: sorted(v)[len(v) // 2] for m, v in found.items()}
+    out.update({m: bad / total for m, (bad, total) in counted.items() if total > 0})
+    return out

@@ -1,0 +1,183 @@
+"""Opens a watch: everything that is measured, looked up and written down before the first probe, within seconds."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from watchdog.core import traffic
+from watchdog.core.events import Lag, Opened, Target
+from watchdog.core.model import Deploy, RevisionState, ServiceKey, ServiceState, Split, tags_by_revision
+from watchdog.core.policy import Policy
+from watchdog.core.service import Service, bad_fingerprints
+from watchdog.engine import metering
+from watchdog.engine.tools import Tools
+from watchdog.errors import PermanentError, TemporaryError
+
+PATIENCE_S = 3.0
+"""How long sources may take to announce themselves before the watch opens without them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What somebody says of a deploy, or what discovery saw."""
+
+    revision: str = ""
+    version: str = ""
+    deployer: str = ""
+    notes: str = ""
+    previous: Mapping[str, int] = field(default_factory=dict)
+    rollback_safe: bool = True
+    watch_id: str = ""
+    ends_in_s: float | None = None
+    """Seconds from now after which the watch is judged on what it saw."""
+    until_s: float | None = None
+    """Seconds after the cutover at which it ends."""
+    by_hand: bool = False
+    observe: bool = False
+    """Watch without writing: a known-bad revision that serves again."""
+
+
+async def revisions_of(tools: Tools, key: ServiceKey) -> Sequence[RevisionState]:
+    """All revisions; none when they cannot be read (said by the caller's notes)."""
+    try:
+        return await tools.traffic.revisions(key)
+    except (TemporaryError, PermanentError):
+        return ()
+
+
+async def open_watch(
+    tools: Tools,
+    policy: Policy,
+    state: ServiceState,
+    service: Service,
+    notice: Notice,
+    *,
+    armed: Sequence[str],
+    sick: Sequence[str],
+) -> Opened:
+    """The first event of a watch of `notice.revision` (the latest created one where it names none)."""
+    key, now = service.key, tools.clock.now()
+    revision = notice.revision or state.latest_created or state.latest_ready
+    revisions, announced = await asyncio.gather(
+        revisions_of(tools, key), metering.announce(tools, key, policy, PATIENCE_S)
+    )
+    lags, notes = announced
+    target = find_target(notice, state, service, revisions, revision, now)
+    found = next((r for r in revisions if r.name == revision), None)
+    safe = notice.rollback_safe and (found is None or found.rollback_safe)
+    serves = state.split.percent_of(revision) > 0
+    cutover = now if serves else None
+    before = await metering.baselines(
+        tools, key, policy, revision=target.revision, until=cutover or now, patience_s=PATIENCE_S
+    )
+    if notice.observe:
+        policy = policy.model_copy(update={"rollback": policy.rollback.model_copy(update={"mode": "observe"})})
+    notes += _notes(policy, target, state, revision, safe=safe, lags=lags, baselines=before, notice=notice)
+    hand = notice.by_hand and target.revision not in tags_by_revision(state.tags)
+    watch_id = notice.watch_id or tools.new_id()
+    return Opened(
+        at=now,
+        watch=watch_id,
+        deploy=Deploy(
+            service=key,
+            revision=revision,
+            version=notice.version,
+            deployer=notice.deployer or state.last_modifier,
+            notes=notice.notes,
+            rollback_safe=safe,
+            fingerprint=found.fingerprint if found else "",
+        ),
+        policy=policy.canonical(),
+        policy_hash=policy.hash,
+        target=target,
+        split=state.split,
+        tags=state.tags,
+        cutover_at=cutover,
+        ends_at=_ends(notice, now, cutover),
+        lags=tuple(lags),
+        baselines=before,
+        armed=None if hand else tuple(armed),
+        sick_before=tuple(sick),
+        notes=tuple(notes),
+        link=f"{tools.page_url}/watches/{watch_id}" if tools.page_url else "",
+    )
+
+
+def _ends(notice: Notice, now: float, cutover: float | None) -> float | None:
+    if notice.ends_in_s is not None:
+        return now + notice.ends_in_s
+    if notice.until_s is not None:
+        return (cutover if cutover is not None else now) + notice.until_s
+    return None
+
+
+def find_target(
+    notice: Notice,
+    state: ServiceState,
+    service: Service,
+    revisions: Sequence[RevisionState],
+    revision: str,
+    now: float,
+) -> Target:
+    """The last proven split before the deploy: named by the caller, seen before the change, or the last resort."""
+    if notice.previous:
+        return Target(split=Split.of(notice.previous), source="caller")
+    proven = [p for p in service.proven if revision not in p.revisions]
+    if proven:
+        return Target(split=proven[-1], source="discovery" if service.served.same_traffic(proven[-1]) else "journal")
+    others = Split(tuple(s for s in state.split.shares if s.revision != revision))
+    if others.shares and sum(s.percent for s in others.shares) >= traffic.HALF:
+        whole = traffic.largest_remainder(
+            [s.percent for s in others.shares], sum(s.percent for s in others.shares), traffic.WHOLE
+        )
+        return Target(
+            split=Split.of({s.revision: p for s, p in zip(others.shares, whole, strict=True)}), source="discovery"
+        )
+    bad = bad_fingerprints(service, now)
+    last = traffic.from_ready([r for r in revisions if r.fingerprint not in bad], revision)
+    return Target(split=last, source="ready_revisions") if last.shares else Target()
+
+
+def _notes(
+    policy: Policy,
+    target: Target,
+    state: ServiceState,
+    revision: str,
+    *,
+    safe: bool,
+    lags: Sequence[Lag],
+    baselines: Mapping[str, float],
+    notice: Notice,
+) -> list[str]:
+    """What must be said loudly when the watch opens."""
+    notes: list[str] = []
+    urls = tags_by_revision(state.tags)
+    if not target.split.shares:
+        notes.append("No revision is known that served before: a rollback is impossible, it would only page.")
+    elif target.source == "ready_revisions":
+        notes.append(
+            f"The target {target.split} is a guess (the newest ready revision before this one): nobody said what served "
+            "before and it was not seen. Pass --previous or `previous` in the deploy notice."
+        )
+    if target.split.shares and target.revision not in urls:
+        notes.append(
+            f"{target.revision} has no tag URL, so it cannot be warmed or asked whether a rollback would help; tag it: "
+            f"gcloud run services update-traffic {state.name} --region {state.region} "
+            f"--update-tags previous={target.revision}"
+        )
+    if not safe:
+        notes.append(f"{revision} is marked as not safe to roll back: it will page instead.")
+    if notice.observe and policy.rollback.mode == "observe":
+        notes.append(f"{revision} was rolled back before and serves again: watched without writing.")
+    elif policy.rollback.mode == "observe":
+        notes.append("Observe mode: nothing will be written.")
+    missing = [m for m in metering.baseline_metrics(policy) if m not in baselines]
+    if missing:
+        notes.append(f"No value before the deploy for {', '.join(missing)}: rows relative to it are inconclusive.")
+    slow = max((lag.lag_s + lag.period_s for lag in lags), default=0.0)
+    if slow > 60.0:  # noqa: PLR2004 - worth saying once it is minutes
+        notes.append(f"Metrics arrive up to {slow:.0f} s late; until then only probes and signals can prove anything.")
+    pending = sorted({r.metric for r in policy.rows if r.pending})
+    if pending:
+        notes.append(f"No source yet for {', '.join(pending)}: their rows stay inconclusive.")
+    return notes
