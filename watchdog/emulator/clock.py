@@ -1,0 +1,23 @@
+"""The emulator's own clock: the only module in this room that reads the time of the machine.
+
+It shares nothing with the watchdog's clock, so that an error in one can't hide in the other. Wall time is Unix seconds
+(UTC) because Cloud Run and Cloud Monitoring stamp with it; spans are measured on the monotonic clock.
+"""
+
+import time
+from datetime import UTC, datetime
+
+
+def now() -> float:
+    """Wall-clock time in Unix seconds, UTC."""
+    return time.time()
+
+
+def monotonic() -> float:
+    """Seconds on a clock that never jumps; only differences mean anything."""
+    return time.monotonic()
+
+
+def iso(at: float) -> str:
+    """`at` (Unix seconds) the way Google's JSON writes timestamps: `2026-01-31T12:00:00.123456Z`."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,167 @@
+"""What can be wrong with a revision, and when: fault scripts over time.
+
+A script is a list of faults. Each has a kind, a moment (`after_s` since the revision got its first traffic, or the
+absolute `at`), a span (`for_s`), a share of the requests and the paths that it touches. Chance is seeded by the
+request's id, so that a run repeats and a retried request meets the same fate.
+
+| kind | what happens |
+|---|---|
+| `down` | connections are refused and open ones reset; with `paths` or a `share` below 1 single requests are reset |
+| `reset` | the connection is reset after the request was read |
+| `status` | answered with `status` (503) |
+| `flaky` | a mixture of 500, 503 and resets |
+| `wrong_body` | answered 200 with `body` |
+| `slow` | `delay_ms` are added |
+| `leak` | `delay_ms` are added, and `delay_ms_per_min` more with every minute |
+| `hang` | accepted and never answered |
+| `startup` | the first request after `idle_s` without any waits up to `delay_ms` for a container to start |
+| `never_ready` | the revision never becomes Ready |
+"""
+
+import hashlib
+from dataclasses import dataclass
+from math import inf
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PROBE_PATHS = ("/health", "/api/v1/health/ready", "/api/v1/health/live", "/version")
+"""Paths that `users_only` spares."""
+
+Kind = Literal["down", "reset", "status", "flaky", "wrong_body", "slow", "leak", "hang", "startup", "never_ready"]
+
+
+class Fault(BaseModel):
+    """One line of a fault script, as the control API and scenario files write it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind
+    after_s: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds after the revision first took traffic; 0 is true before that, too."""
+    at: float | None = None
+    """Absolute start in Unix seconds; replaces `after_s`."""
+    for_s: Annotated[float, Field(gt=0)] | None = None
+    """How long it lasts; None for good."""
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The share of the touched requests that meet it."""
+    paths: tuple[str, ...] = ()
+    """Path prefixes; empty means all."""
+    users_only: bool = False
+    """Spare the probe paths, so that probes stay green."""
+    status: Annotated[int, Field(ge=200, le=599)] = 503
+    delay_ms: Annotated[float, Field(ge=0)] = 0.0
+    delay_ms_per_min: Annotated[float, Field(ge=0)] = 0.0
+    body: str | dict[str, object] | None = None
+    """For `wrong_body`: text, or JSON; by default `{"status": "degraded"}`."""
+    idle_s: Annotated[float, Field(ge=0)] = 900.0
+    """For `startup`: after this long without a request the next one starts a container again."""
+
+    def touches(self, path: str) -> bool:
+        """Whether a request for `path` can meet this fault."""
+        if self.users_only and path.startswith(PROBE_PATHS):
+            return False
+        return not self.paths or path.startswith(self.paths)
+
+    @property
+    def takes_port_down(self) -> bool:
+        """Whether the whole revision refuses connections, instead of single requests failing."""
+        return self.kind == "down" and self.share == 1.0 and not self.paths and not self.users_only
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What becomes of one request: a delay, then an ordinary answer or something else."""
+
+    delay_s: float = 0.0
+    action: Literal["answer", "status", "body", "reset", "hang"] = "answer"
+    status: int = 200
+    body: str | dict[str, object] | None = None
+
+
+class FaultScript:
+    """The faults of one revision on its own clock.
+
+    `first_traffic_at` (Unix seconds) is set when the revision first takes a share of traffic; until then only faults
+    without `after_s` apply.
+    """
+
+    def __init__(self, faults: tuple[Fault, ...] = (), *, seed: int = 0) -> None:
+        self.faults = faults
+        self.first_traffic_at: float | None = None
+        self._seed = seed
+
+    @property
+    def never_ready(self) -> bool:
+        """Whether the container fails its start-up check."""
+        return any(fault.kind == "never_ready" for fault in self.faults)
+
+    @property
+    def startup(self) -> Fault | None:
+        """The cold start, when there is one."""
+        return next((fault for fault in self.faults if fault.kind == "startup"), None)
+
+    def is_down(self, at: float) -> bool:
+        """Whether the revision refuses connections at the Unix second `at`."""
+        return any(fault.takes_port_down and self._is_active(fault, at) for fault in self.faults)
+
+    def next_change(self, at: float) -> float | None:
+        """The next Unix second after `at` at which `is_down` may change, None when it never will by itself."""
+        edges = (edge for fault in self.faults if fault.takes_port_down for edge in self._span(fault) if edge > at)
+        nearest = min(edges, default=inf)
+        return None if nearest == inf else nearest
+
+    def effect(self, path: str, request_id: str, at: float) -> Effect:
+        """What becomes of the request `request_id` for `path`: delays add up, the first fault that ends it wins."""
+        delay_s = 0.0
+        for index, fault in enumerate(self.faults):
+            if not fault.touches(path) or not self._is_active(fault, at):
+                continue
+            if fault.share < 1.0 and self._draw(index, request_id) >= fault.share:
+                continue
+            delay_s += self._delay_s(fault, at)
+            ending = self._ending(fault, index, request_id)
+            if ending is not None:
+                return Effect(delay_s=delay_s, action=ending.action, status=ending.status, body=ending.body)
+        return Effect(delay_s=delay_s)
+
+    def _span(self, fault: Fault) -> tuple[float, float]:
+        if fault.at is not None:
+            start = fault.at
+        elif self.first_traffic_at is not None:
+            start = self.first_traffic_at + fault.after_s
+        else:
+            start = inf if fault.after_s > 0 else -inf
+        return start, inf if fault.for_s is None or start == -inf else start + fault.for_s
+
+    def _is_active(self, fault: Fault, at: float) -> bool:
+        start, end = self._span(fault)
+        return start <= at < end
+
+    def _delay_s(self, fault: Fault, at: float) -> float:
+        if fault.kind == "slow":
+            return fault.delay_ms / 1000.0
+        if fault.kind == "leak":
+            start, _ = self._span(fault)
+            minutes = 0.0 if start == -inf else (at - start) / 60.0
+            return (fault.delay_ms + fault.delay_ms_per_min * minutes) / 1000.0
+        return 0.0
+
+    def _ending(self, fault: Fault, index: int, request_id: str) -> Effect | None:
+        if fault.kind == "status":
+            return Effect(action="status", status=fault.status)
+        if fault.kind == "wrong_body":
+            return Effect(action="body", body={"status": "degraded"} if fault.body is None else fault.body)
+        if fault.kind == "hang":
+            return Effect(action="hang")
+        if fault.kind in {"down", "reset"}:
+            return Effect(action="reset")
+        if fault.kind == "flaky":
+            kinds = (Effect(action="status", status=500), Effect(action="status", status=503), Effect(action="reset"))
+            return kinds[int(self._draw(index + 1000, request_id) * len(kinds))]
+        return None
+
+    def _draw(self, index: int, request_id: str) -> float:
+        """A uniform number in [0, 1) that depends on seed, fault and request alone."""
+        digest = hashlib.blake2b(f"{self._seed}/{index}/{request_id}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest) / 2**64

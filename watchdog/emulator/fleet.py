@@ -1,0 +1,43 @@
+"""The containers that run, by revision."""
+
+from watchdog.emulator.workload import Workload
+from watchdog.emulator.world import Revision
+
+
+class Fleet:
+    """Starts and stops workloads. A revision keeps its container until it is deleted: scaling to zero is scripted."""
+
+    def __init__(self, *, seed: int = 0) -> None:
+        self._seed = seed
+        self._workloads: dict[str, Workload] = {}
+
+    async def start(self, revision: Revision) -> None:
+        """Run the container of a revision."""
+        await self.stop(revision)
+        workload = Workload(revision, seed=self._seed)
+        self._workloads[revision.uid] = workload
+        await workload.start()
+
+    async def stop(self, revision: Revision) -> None:
+        """End its container, if it runs."""
+        workload = self._workloads.pop(revision.uid, None)
+        if workload is not None:
+            await workload.stop()
+
+    async def stop_all(self) -> None:
+        """End every container."""
+        workloads = list(self._workloads.values())
+        self._workloads.clear()
+        for workload in workloads:
+            await workload.stop()
+
+    def wake(self, revision: Revision) -> None:
+        """Its fault script has changed, or the script's clock has started."""
+        workload = self._workloads.get(revision.uid)
+        if workload is not None:
+            workload.wake()
+
+    def url(self, revision: Revision) -> str | None:
+        """Where the container listens (or would, were it not down); None while there is no container."""
+        workload = self._workloads.get(revision.uid)
+        return None if workload is None else workload.url

@@ -1,0 +1,129 @@
+"""What runs in the container of a revision: a small fleet-management API that is healthy unless a fault says otherwise.
+
+A real HTTP server on a port of its own, so that probes and users meet real connections, real resets and real silence.
+Latencies of the user routes are lognormal around 40 ms (95 % below about 90 ms, 99 % below about 130 ms), seeded.
+"""
+
+import asyncio
+import json
+import math
+import random
+from collections.abc import Callable
+
+from aiohttp import web
+
+from watchdog.emulator import clock
+from watchdog.emulator.faults import Effect
+from watchdog.emulator.listener import Listener
+from watchdog.emulator.scripting import reset_connection
+from watchdog.emulator.tasks import end_tasks
+from watchdog.emulator.world import Json, Revision
+
+REQUEST_ID = "X-Emulator-Request-Id"
+"""Header with which the front names a request, so that a retried one meets the same fate."""
+
+MEDIAN_S = 0.040
+SIGMA = 0.5
+PROBE_S = 0.003
+
+PROBES: dict[str, Json] = {
+    "/health": {"status": "healthy"},
+    "/api/v1/health/ready": {"status": "ready"},
+    "/api/v1/health/live": {"status": "alive"},
+}
+
+USER_ROUTES: dict[str, Json] = {
+    "/": {"service": "barq-fleet-api"},
+    "/api/v1/couriers": {"items": [{"id": 17, "name": "Courier 17", "state": "on_shift"}], "total": 212},
+    "/api/v1/vehicles": {"items": [{"id": 4, "plate": "ABC-1234", "state": "in_use"}], "total": 148},
+    "/api/v1/assignments": {"items": [{"id": 9001, "courier": 17, "vehicle": 4}], "total": 131},
+    "/api/v1/attendance": {"items": [{"courier": 17, "checked_in": True}], "total": 196},
+    "/api/v1/auth/login": {"token": "emulated", "expires_in": 3600},
+}
+"""Routes that users call; what follows a further slash is taken as an id."""
+
+
+class Workload:
+    """The server of one revision. `start` and `stop` are the container's life; faults open and close the port."""
+
+    def __init__(self, revision: Revision, *, seed: int) -> None:
+        self._revision = revision
+        self._random = random.Random(f"{seed}/{revision.name}")
+        self._requests = 0
+        server = web.Server(self._handle, handler_cancellation=True, access_log=None, keepalive_timeout=75.0)
+        self._listener = Listener(server)
+        self._changed = asyncio.Event()
+        self._supervisor: asyncio.Task[None] | None = None
+        self.url = self._listener.url
+
+    async def start(self) -> None:
+        """Listen, unless a fault says that the revision is down."""
+        await self._obey_faults()
+        self._supervisor = asyncio.create_task(self._supervise(), name=f"emulator workload {self._revision.name}")
+
+    async def stop(self) -> None:
+        """End the container and give its port back."""
+        if self._supervisor is not None:
+            await end_tasks([self._supervisor])
+        await self._listener.release()
+
+    def wake(self) -> None:
+        """Look at the fault script again: it has changed, or its clock has started."""
+        if self._revision.faults.is_down(clock.now()):
+            self._listener.close()
+        self._changed.set()
+
+    async def _supervise(self) -> None:
+        while True:
+            self._changed.clear()
+            await self._obey_faults()
+            change = self._revision.faults.next_change(clock.now())
+            try:
+                async with asyncio.timeout(None if change is None else max(0.0, change - clock.now()) + 0.001):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def _obey_faults(self) -> None:
+        if self._revision.faults.is_down(clock.now()):
+            self._listener.close()
+        else:
+            await self._listener.open()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._requests += 1
+        request_id = request.headers.get(REQUEST_ID) or f"{self._revision.name}/{self._requests}"
+        effect = self._revision.faults.effect(request.path, request_id, clock.now())
+        await asyncio.sleep(self._latency_s(request.path) + effect.delay_s)
+        return await self._end(request, effect)
+
+    async def _end(self, request: web.BaseRequest, effect: Effect) -> web.StreamResponse:
+        if effect.action == "hang":
+            await asyncio.Event().wait()
+        if effect.action == "reset":
+            reset_connection(request.transport)
+            return web.Response(status=500)  # goes nowhere
+        if effect.action == "status":
+            return _json({"detail": "internal error"}, status=effect.status)
+        if effect.action == "body":
+            if isinstance(effect.body, str):
+                return web.Response(text=effect.body)
+            return _json(effect.body or {})
+        return self._answer(request.path)
+
+    def _answer(self, path: str) -> web.StreamResponse:
+        body = PROBES.get(path)
+        if path == "/version":
+            body = {"version": self._revision.version, "revision": self._revision.name}
+        if body is None:
+            body = USER_ROUTES.get(path) or USER_ROUTES.get(path.rpartition("/")[0] if path.count("/") > 3 else "")
+        return _json({"detail": "not found"}, status=404) if body is None else _json(body)
+
+    def _latency_s(self, path: str) -> float:
+        if path in PROBES or path == "/version":
+            return PROBE_S
+        return MEDIAN_S * math.exp(SIGMA * self._random.gauss(0.0, 1.0))
+
+
+def _json(body: object, *, status: int = 200, dumps: Callable[[object], str] = json.dumps) -> web.Response:
+    return web.Response(text=dumps(body), status=status, content_type="application/json")
