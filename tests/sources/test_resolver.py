@@ -1,0 +1,77 @@
+"""A name server that hangs holds up its own name only: not other names, not the default executor, not the exit."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.sources.servers import HEALTHY, LoopClock, config, raw, says
+from watchdog.core.model import Failed, Passed
+from watchdog.sources.http_probe import HttpProber
+from watchdog.sources.resolver import MAX_HANGING, ThreadResolver
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n" + b'{"status": "healthy"}'
+
+
+@contextmanager
+def hanging_name_server(monkeypatch: pytest.MonkeyPatch, host: str) -> Iterator[threading.Event]:
+    """The system's resolver, but `host` is looked up until the event is set."""
+    release = threading.Event()
+    real = socket.getaddrinfo
+
+    def getaddrinfo(name: Any, *args: Any, **kwargs: Any) -> Any:
+        if name == host:
+            release.wait(20)
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return real(name, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", getaddrinfo)
+        try:
+            yield release
+        finally:
+            release.set()
+
+
+async def test_a_hanging_lookup_fails_as_dns_in_time_and_other_names_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with raw(says(OK)) as url, HttpProber(LoopClock()) as prober:
+        with hanging_name_server(monkeypatch, "sick.example") as release:
+            probe = config(expect=HEALTHY, timeout_s=0.2)
+            hung = await asyncio.gather(
+                *(prober.probe(probe, "http://sick.example", fresh=True) for _ in range(MAX_HANGING))
+            )
+            refused = await prober.probe(probe, "http://sick.example", fresh=True)
+            threads = [t for t in threading.enumerate() if t.name == "probe-dns"]
+            well = await prober.probe(config(expect=HEALTHY), url.replace("127.0.0.1", "localhost"), fresh=True)
+            release.set()
+            for thread in threads:
+                await asyncio.to_thread(thread.join)
+
+    assert {a.evidence for a in (*hung, refused)} == {Failed("dns")}
+    assert hung[0].detail == "no complete answer within 0.2 s: stopped while the name was looked up"
+    assert "still unanswered" in refused.detail
+    assert all(a.phases_s == {} for a in hung)
+    assert well.evidence == Passed()
+    assert len(threads) <= MAX_HANGING
+    assert all(t.daemon for t in threads)
+
+
+async def test_lookups_are_counted_off_when_they_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver = ThreadResolver()
+    with hanging_name_server(monkeypatch, "sick.example") as release:
+        release.set()
+        for _ in range(3 * MAX_HANGING):
+            with pytest.raises(socket.gaierror):
+                await resolver.resolve("sick.example", 80)
+
+
+async def test_addresses_come_numeric_with_the_port_asked_for() -> None:
+    found = await ThreadResolver().resolve("localhost", 8080, socket.AF_INET)
+
+    assert {(a["hostname"], a["host"], a["port"], a["family"]) for a in found} == {
+        ("localhost", "127.0.0.1", 8080, socket.AF_INET)
+    }

@@ -1,0 +1,193 @@
+"""Cloud Run traffic by the Admin API v1, read and moved by compare and swap.
+
+Version 1 (Knative), because its `replaceService` refuses a stale `metadata.resourceVersion` with 409 while version 2
+ignores its etag on traffic. The PUT needs the whole Service, so the body of the last read is kept until it is written.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Self
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+
+from watchdog import __version__
+from watchdog.actions import knative
+from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Split
+from watchdog.errors import ConflictError, PermanentError, TemporaryError
+from watchdog.settings import Settings
+from watchdog.transport import GoogleTokens, Peer, Reply, error_of, request
+
+ADMIN_API = "https://{region}-run.googleapis.com"
+TIMEOUT_S = 5.0
+
+_CLOUD_RUN = Peer(
+    name="Cloud Run",
+    timeout_s=TIMEOUT_S,
+    hints={
+        401: "Check the watchdog's Google credentials",
+        403: "Grant the watchdog's service account run.services.get and run.services.update on the service, "
+        "run.services.list and run.revisions.list on the project, and iam.serviceAccounts.actAs on the service's own "
+        "service account (deploy/README.md has the commands)",
+        404: "Check project, region and name in the policy",
+    },
+)
+_PAGES_MAX = 100
+_KEPT_MAX = 64
+
+
+class CloudRun:
+    """Keeps `ports.TrafficControl`.
+
+    `api_url` is the base URL, in which `{region}` stands for the service's region. Without `tokens` no credentials are
+    sent, which is right for an emulator only.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        *,
+        tokens: GoogleTokens | None,
+        api_url: str = ADMIN_API,
+    ) -> None:
+        self._session = session
+        self._tokens = tokens
+        self._api_url = api_url.rstrip("/")
+        self._endpoint = api_url.replace("{region}-", "").rstrip("/")
+        self._bodies: dict[ServiceKey, tuple[str, dict[str, Any]]] = {}
+
+    @classmethod
+    def from_settings(cls, session: aiohttp.ClientSession, settings: Settings, tokens: GoogleTokens | None) -> Self:
+        """The real API, or the emulator where `CLOUD_RUN_EMULATOR_HOST` names one."""
+        if (emulator := settings.cloud_run_emulator_host) is not None:
+            return cls(session, tokens=None, api_url=f"http://{emulator}")
+        return cls(session, tokens=tokens)
+
+    @property
+    def endpoint(self) -> str:
+        """The base URL that was asked last; the global one before that."""
+        return self._endpoint
+
+    async def read(self, service: ServiceKey) -> ServiceState:
+        """The service now."""
+        body = await self._call("GET", service.region, _path(service), doing=f"Reading {service}")
+        return self._keep(service, body)
+
+    async def list_services(self, project: str, region: str) -> Sequence[ServiceState]:
+        """All services of a project and region, in one read unless the API pages them."""
+        doing = f"Listing the services of {project} in {region}"
+        path = f"{_namespace(project)}/services"
+        # The real endpoint holds one region; one that stands for all of them labels what it lists.
+        return [
+            knative.service_state(item, ServiceKey(project=project, region=region, name=name))
+            async for item in self._items(region, path, {}, doing=doing)
+            if (name := knative.service_name(item)) and knative.location(item) in ("", region)
+        ]
+
+    async def revisions(self, service: ServiceKey) -> Sequence[RevisionState]:
+        """All revisions, newest first."""
+        path = f"{_namespace(service.project)}/revisions"
+        selector = {"labelSelector": f"{knative.SERVICE_LABEL}={service.name}"}
+        doing = f"Listing the revisions of {service}"
+        found = [
+            knative.revision_state(item) async for item in self._items(service.region, path, selector, doing=doing)
+        ]
+        return knative.newest_first(
+            state for state in found if state.labels.get(knative.SERVICE_LABEL, service.name) == service.name
+        )
+
+    async def move(
+        self,
+        service: ServiceKey,
+        split: Split,
+        *,
+        resource_version: str,
+        rolled_back: str | None = None,
+    ) -> ServiceState:
+        """Write the split by compare and swap."""
+        doing = f"Moving the traffic of {service} to {split}"
+        version, body = self._bodies.get(service, ("", None))
+        if body is None or version != resource_version:
+            body = await self._call("GET", service.region, _path(service), doing=f"Reading {service}")
+            state = self._keep(service, body)
+            if state.resource_version != resource_version:
+                raise ConflictError(
+                    f"{doing}: somebody wrote in between (version {state.resource_version}, not {resource_version})"
+                )
+        wanted = knative.with_traffic(
+            body, split, resource_version=resource_version, rolled_back=rolled_back, client_version=__version__
+        )
+        # Whatever comes back, what was kept is used up: after a failure the service has to be read again.
+        self._bodies.pop(service, None)
+        answer = await self._call("PUT", service.region, _path(service), json=wanted, doing=doing)
+        return self._keep(service, answer)
+
+    def _keep(self, service: ServiceKey, body: dict[str, Any]) -> ServiceState:
+        state = knative.service_state(body, service)
+        self._bodies.pop(service, None)
+        self._bodies[service] = (state.resource_version, body)
+        while len(self._bodies) > _KEPT_MAX:
+            del self._bodies[next(iter(self._bodies))]
+        return state
+
+    async def _items(
+        self, region: str, path: str, params: Mapping[str, str], *, doing: str
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        token = ""
+        for _ in range(_PAGES_MAX):
+            query = {**params, "continue": token} if token else params
+            answer = await self._call("GET", region, path, params=query, doing=doing)
+            if answer.get("unreachable"):
+                raise TemporaryError(f"{doing}: Cloud Run could not reach every region, so the list is incomplete")
+            items, following = knative.page(answer)
+            for item in items:
+                yield item
+            if not following:
+                return
+            if following == token:
+                raise PermanentError(f"{doing}: Cloud Run keeps answering with the same page, so the list has no end")
+            token = following
+        raise PermanentError(f"{doing}: more than {_PAGES_MAX} pages, which is more than Cloud Run can hold")
+
+    async def _call(
+        self,
+        method: str,
+        region: str,
+        path: str,
+        *,
+        doing: str,
+        json: Any = None,
+        params: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        reply = await self._send(method, region, path, doing=doing, json=json, params=params)
+        if reply.status == 401 and self._tokens is not None:  # revoked early; the request was never carried out
+            self._tokens.forget()
+            reply = await self._send(method, region, path, doing=doing, json=json, params=params)
+        if reply.ok:
+            if isinstance(reply.body, dict):
+                return reply.body
+            raise TemporaryError(f"{doing}: Cloud Run answered {reply.status} with something that is no JSON object")
+        error = error_of(reply, _CLOUD_RUN, doing=doing)
+        if isinstance(error, ConflictError) and "ALREADY_EXISTS" in str(error):
+            # Not a lost race: the API took the body for a new revision, and would do so for ever.
+            raise PermanentError(str(error), status=409)
+        raise error
+
+    async def _send(
+        self, method: str, region: str, path: str, *, doing: str, json: Any, params: Mapping[str, str] | None
+    ) -> Reply:
+        self._endpoint = base = self._api_url.replace("{region}", region)
+        if self._tokens is not None:
+            headers = await self._tokens.headers()
+        else:  # an emulator is at one address for all regions: it is told which one as the real API is, by its host
+            headers = {"Host": urlsplit(ADMIN_API.replace("{region}", region)).netloc}
+        return await request(
+            self._session, _CLOUD_RUN, method, base + path, doing=doing, json=json, params=params, headers=headers
+        )
+
+
+def _namespace(project: str) -> str:
+    return f"/apis/{knative.API_VERSION}/namespaces/{quote(project, safe='')}"
+
+
+def _path(service: ServiceKey) -> str:
+    return f"{_namespace(service.project)}/services/{quote(service.name, safe='')}"

@@ -1,0 +1,138 @@
+"""Slack's markup: Block Kit within its limits, and text that can't be read as markup. Pure.
+
+Limits (Slack, Block Kit reference): 50 blocks a message, header 150 characters, section 3000, 10 elements a context.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from watchdog.actions.render import Link, Message, clip
+
+_HEADER_MAX = 150
+_SECTION_MAX = 3000
+_CONTEXT_MAX = 10
+_CONTEXT_TEXT_MAX = 300
+_BLOCKS_MAX = 50
+_EVIDENCE_SECTIONS_MAX = 8
+_TEXT_MAX = 3900
+
+_BY_KIND = {
+    "opened": "👀", "passed": "✅", "recovered": "✅", "warning_cleared": "✅", "promoted": "✅",
+    "rolled_back": "↩️", "held": "✋", "approval": "✋", "test": "🔔",
+}  # fmt: skip
+_BY_SEVERITY = {"critical": "🚨", "error": "🔴", "warning": "⚠️", "info": "🔹"}
+
+
+def event_blocks(message: Message) -> list[dict[str, Any]]:
+    """A message in full: headline, the five answers, the small print."""
+    sign = _BY_KIND.get(message.kind) or _BY_SEVERITY.get(message.severity, "🔹")
+    blocks = [_header(f"{sign} {message.headline}")]
+    blocks += [_section(f"*{question}*\n", answer) for question, answer in message.answers()]
+    blocks += [_section("", lines, escaped=True) for lines in _evidence(message.evidence)]
+    blocks += _context(message)
+    return blocks[:_BLOCKS_MAX]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What the root message of a watch keeps while its status changes; remembered with the thread.
+
+    `opening` and `evidence` are escaped already; `status` is the newest one.
+    """
+
+    title: str = ""
+    opening: str = ""
+    evidence: str = ""
+    status: str = ""
+
+    @classmethod
+    def of(cls, message: Message) -> Self:
+        """The card of a thread that begins with this message."""
+        began = [("What happened", message.happened), ("What we did", message.did)]
+        lines = [f"*{question}* {escape(answer, 1400)}" for question, answer in began if answer]
+        return cls(
+            title=message.headline,
+            opening="\n".join(lines),
+            evidence=next(iter(_evidence(message.evidence)), ""),
+            status=message.status,
+        )
+
+    @classmethod
+    def remembered(cls, values: Mapping[str, str]) -> Self:
+        """The card as it was remembered; what is missing is empty."""
+        return cls(**{part.name: values.get(part.name, "") for part in fields(cls)})
+
+
+def card_blocks(card: Card, message: Message) -> list[dict[str, Any]]:
+    """The root message: where the watch stands now, how it began, and what the newest message asks for."""
+    blocks = [_header(card.title)]
+    if card.status:
+        blocks.append(_section("*Now:* ", card.status))
+    if card.opening:
+        blocks.append(_section("", card.opening, escaped=True))
+    if message.over:
+        blocks.append(_section("*Is it over?* ", message.over))
+    if message.todo:
+        blocks.append(_section("*What you must do* ", message.todo))
+    if card.evidence:
+        blocks.append(_section("", card.evidence, escaped=True))
+    return [*blocks, *_context(message)]
+
+
+def fallback(message: Message) -> str:
+    """The text for notifications and screen readers: the whole decision, escaped."""
+    return escape(message.plain(), _TEXT_MAX)
+
+
+def escape(text: str, limit: int | None = None) -> str:
+    """Text that Slack shows as it is: `&`, `<` and `>` replaced, cut (with an ellipsis) between characters only."""
+    safe = [{"&": "&amp;", "<": "&lt;", ">": "&gt;"}.get(char, char) for char in text]
+    if limit is None or sum(map(len, safe)) <= limit:
+        return "".join(safe)
+    kept, size = [], 1
+    for part in safe:
+        size += len(part)
+        if size > limit:
+            break
+        kept.append(part)
+    return f"{''.join(kept).rstrip()}…"
+
+
+def _evidence(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Evidence as bullets, in as many sections as it needs and the limits allow."""
+    parts, lines, size = [], ["*Evidence*"], len("*Evidence*")
+    for name, value in pairs:
+        line = f"• {escape(name, 200)}: {escape(value, 600)}"
+        if size + 1 + len(line) > _SECTION_MAX:
+            parts.append("\n".join(lines))
+            lines, size = [], 0
+        lines.append(line)
+        size += 1 + len(line)
+    parts.append("\n".join(lines))
+    if not pairs:
+        return []
+    if len(parts) > _EVIDENCE_SECTIONS_MAX:
+        parts = [*parts[: _EVIDENCE_SECTIONS_MAX - 1], "… and more: the report of the watch has all of it"]
+    return parts
+
+
+def _context(message: Message) -> list[dict[str, Any]]:
+    elements = [f"{name}: {escape(value, _CONTEXT_TEXT_MAX)}" for name, value in message.facts()]
+    elements += [_anchor(link) for link in message.links]
+    texts = [{"type": "mrkdwn", "text": text} for text in elements[:_CONTEXT_MAX]]
+    return [{"type": "context", "elements": texts}] if texts else []
+
+
+def _anchor(link: Link) -> str:
+    href = escape(link.href).replace("|", "%7C").replace(" ", "%20")
+    return f"<{href}|{escape(link.text, 80).replace('|', '/')}>"
+
+
+def _header(text: str) -> dict[str, Any]:
+    return {"type": "header", "text": {"type": "plain_text", "text": clip(text, _HEADER_MAX), "emoji": True}}
+
+
+def _section(label: str, text: str, *, escaped: bool = False) -> dict[str, Any]:
+    room = _SECTION_MAX - len(label)
+    return {"type": "section", "text": {"type": "mrkdwn", "text": label + (text if escaped else escape(text, room))}}

@@ -1,0 +1,1 @@
+"""Sources read evidence from the network. They may not judge it, store it or change anything."""
