@@ -52,6 +52,12 @@ def of_rule(watch: Watch, rule: Rule, index: int, until: float) -> float | None:
     return min(found) if rule.family == "probes" else max(found)
 
 
+def watched_until(watch: Watch) -> float:
+    """Up to when there is something to cover: now, the end, or the rollback that took the traffic away."""
+    written = watch.rollback.written_at if watch.rollback else None
+    return min(watch.at, watch.ends_at, written if written is not None else inf)
+
+
 def of_window(watch: Watch, index: int, until: float) -> float | None:
     """The lowest coverage among the window's rollback rows; None when none has anything to watch."""
     found = [of_rule(watch, r, index, until) for r in rollback_rules(watch)]

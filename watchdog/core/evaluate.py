@@ -7,7 +7,7 @@ from math import inf, isfinite
 from watchdog.core.catalogue import Family
 from watchdog.core.cover import Cover
 from watchdog.core.model import Action, Counts, Failed, Missing, Passed, Sample, Severity, Value, Verdict
-from watchdog.core.rules import Rule
+from watchdog.core.rules import Rule, limit_of
 from watchdog.core.sequential import Meter, Point, Series
 from watchdog.core.state import RuleState, Stream, Watch
 from watchdog.core.text import reading, share, span
@@ -26,6 +26,7 @@ class Alarm:
     rule: int
     source: str
     sentence: str
+    bad_share: float | None = None
 
 
 def fold(watch: Watch, sample: Sample) -> list[Alarm]:
@@ -73,7 +74,7 @@ def own_counts(watch: Watch, sample: Sample) -> tuple[int, int]:
     if sample.check == "error_rate":
         return sum(r[1] for r in own[lo:hi]), hi - lo
     if sample.check.startswith("slower_than_"):
-        limit = float(sample.check.removeprefix("slower_than_").removesuffix("ms")) / 1000.0
+        limit = limit_of(sample.check)
         return sum(r[2] > limit for r in own[lo:hi]), hi - lo
     return 0, 0
 
@@ -104,7 +105,7 @@ def _meters(watch: Watch, sample: Sample, point: Point) -> list[Alarm]:
         if raised:
             series = _alarm(watch, sample.source, Stream(series, stream.rules), raised, alarms)
         watch.streams = {**watch.streams, key: Stream(series, stream.rules, series.next_judgement())}
-        _say(watch, stream.rules)
+    _say(watch, watch.rules.by_check.get(sample.check, ()))
     return alarms
 
 
@@ -152,15 +153,15 @@ def _alarm(watch: Watch, source: str, stream: Stream, raised: tuple[int, ...], a
     for m in raised:
         index = stream.rules[m]
         rule = watch.rules.rules[index]
-        sentence = _counted(rule, series, series.meters[m], source)
+        sentence, bad_share = _counted(rule, series, series.meters[m], source)
         series = series.restarted(m)
         _raise(watch, index, sentence, source=source, counted=series.total)
-        alarms.append(Alarm(index, source, sentence))
+        alarms.append(Alarm(index, source, sentence, bad_share))
     return series
 
 
-def _counted(rule: Rule, series: Series, meter: Meter, source: str) -> str:
-    """The sentence of a meter's alarm: the counts over the slots that the alarming rung looked at."""
+def _counted(rule: Rule, series: Series, meter: Meter, source: str) -> tuple[str, float | None]:
+    """The sentence of a meter's alarm, the counts over the slots that the alarming rung looked at, and the bad share."""
     rung = meter.ladder[meter.alarmed_rung or 0]
     until = series.judged[series.lengths.index(rung.slot_s)]
     begin = max(series.origin, until - rung.slot_s * rung.cap_slots)
@@ -175,7 +176,8 @@ def _counted(rule: Rule, series: Series, meter: Meter, source: str) -> str:
     limit = f"limit {rule.row.condition.text}" if rule.row.condition else "limit"
     if rule.family is not Family.ERRORS:
         limit += f", which allows {allowed}"
-    return f"{rule.row.metric}: {value} ({bad:g} of {total:g} {noun}{what} in {span(until - begin)}; {limit}; {source})"
+    counted = f"{bad:g} of {total:g} {noun}{what} in {span(until - begin)}"
+    return f"{rule.row.metric}: {value} ({counted}; {limit}; {source})", bad / total if total else None
 
 
 # --- gauges ------------------------------------------------------------------------------------------------------------
@@ -261,19 +263,31 @@ def _verdict(watch: Watch, index: int, rule: Rule, state: RuleState) -> tuple[Ve
         if not _cleared(watch, index, rule, state, gauge=gauge):
             return alarmed, state.reason, False
         return Verdict.PASS, "cleared", True
-    if rule.row.condition is None:
-        return state.verdict, state.reason, False  # `health_check failing` is set by confirmation
     gone = [watch.missing[c] for c in rule.checks if c in watch.missing]
+    if rule.row.condition is None:  # `health_check failing` is set by confirmation
+        return (*_probes_say(watch, rule, gone), False)
     if gauge and state.last:
         return Verdict.PASS, "", False
     if gauge:
         return (Verdict.ERROR if "source_error" in gone else Verdict.INCONCLUSIVE), _why(gone), False
     seen, needed = evidence(watch, index)
     if rule.family is Family.PROBES:
-        return (Verdict.PASS, "", False) if seen else (Verdict.INCONCLUSIVE, _why(gone), False)
+        return (*_probes_say(watch, rule, gone), False)
     if seen >= needed:
         return Verdict.PASS, "", False
     return Verdict.INCONCLUSIVE, f"too little traffic so far: {seen:.0f} requests, {needed:.0f} would show five times the limit", False
+
+
+def _probes_say(watch: Watch, rule: Rule, gone: list[str]) -> tuple[Verdict, str]:
+    """Of a probe row without an alarm: one lost probe proves nothing, but nor does it pass."""
+    states = {c: watch.probes[c] for c in rule.checks if c in watch.probes}
+    failing = [c for c, p in states.items() if p.streak]
+    if failing:
+        return Verdict.INCONCLUSIVE, f"{', '.join(failing)} failed last; not proven yet"
+    counted = any(c in rule.checks for _, c, _ in watch.streams)
+    if counted and all(p.passed or c in gone for c, p in states.items()) and not gone:
+        return Verdict.PASS, ""
+    return (Verdict.INCONCLUSIVE, _why(gone)) if gone or not counted else (Verdict.PASS, "")
 
 
 def _why(gone: list[str]) -> str:

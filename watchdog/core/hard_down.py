@@ -256,17 +256,18 @@ def _failing(step: Step, name: str, *, failing: bool, sentence: str) -> None:
         if rule.row.table is not Table.IMMEDIATE or rule.row.condition is not None or name not in rule.checks:
             continue
         state = watch.verdicts[i]
-        verdict = Verdict.FAIL if failing else Verdict.PASS
-        if state.verdict is not verdict or state.reason != sentence:
-            changed = replace(
-                state,
-                verdict=verdict,
-                reason=sentence,
-                since=watch.at if state.verdict is not verdict else state.since,
-                alarmed_at=(state.alarmed_at or watch.at) if failing else None,
-                source=PROBE_SOURCE,
-            )
-            watch.verdicts = (*watch.verdicts[:i], changed, *watch.verdicts[i + 1 :])
+        if not failing and state.alarmed_at is None:
+            continue
+        verdict = Verdict.FAIL if failing else Verdict.INCONCLUSIVE
+        changed = replace(
+            state,
+            verdict=verdict,
+            reason=sentence or "passes again; not judged yet",
+            since=watch.at if state.verdict is not verdict else state.since,
+            alarmed_at=(state.alarmed_at or watch.at) if failing else None,
+            source=PROBE_SOURCE,
+        )
+        watch.verdicts = (*watch.verdicts[:i], changed, *watch.verdicts[i + 1 :])
 
 
 def probe_share(watch: Watch, name: str) -> str:

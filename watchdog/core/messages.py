@@ -127,3 +127,18 @@ def unpin(watch: Watch) -> str:
 def opens(incident: Incident | None) -> bool:
     """Whether the next trigger opens the incident rather than following it up."""
     return incident is None
+
+
+def faulty(watch: Watch, what: str) -> Body:
+    """The watchdog itself is at fault: an event could not be judged."""
+    return body(
+        watch,
+        "note",
+        severity="critical",
+        title=f"Watchdog fault while watching {place(watch)}",
+        happened=f"An event could not be judged ({what}); it was left out and the watch goes on.",
+        did="Nothing was moved because of it.",
+        over="Unknown.",
+        todo="Keep an eye on the service yourself and report the log line event_not_folded.",
+        incident="trigger",
+    )

@@ -59,6 +59,7 @@ def _rollback(step: Step, event: Operated, who: str, said: str) -> None:
         sentence=sentence,
         rule=proven.rule if proven else None,
         at=watch.at,
+        bad_share=proven.bad_share if proven else None,
     )
     watch.rollback = None
     watch.outcome, watch.reason = None, ""

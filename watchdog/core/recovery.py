@@ -9,7 +9,7 @@ from watchdog.core.decide import Step
 from watchdog.core.events import Probed, TrafficSeen, Written
 from watchdog.core.model import Counts, Missing, Outcome, Sample, Split, State, Value
 from watchdog.core.sequential import Point, Series
-from watchdog.core.state import Rollback, Watch
+from watchdog.core.state import ProbeState, Rollback, Watch
 from watchdog.core.text import clock, span
 
 NO_HELP_AFTER_S = 90.0
@@ -131,6 +131,9 @@ def probed(step: Step, event: Probed) -> None:
     passes = {**rollback.passes, event.probe: streak}
     failing = any(passes.get(name, 0) == 0 for name in passes)
     watch.rollback = replace(rollback, passes=passes, failing=failing, reason=event.answer.detail if failing else "")
+    state = watch.probes.get(event.probe, ProbeState())
+    streak = 0 if event.answer.ok else state.streak + 1
+    watch.probes = {**watch.probes, event.probe: replace(state, streak=streak, last=event.answer)}
     _conclude(step)
 
 
@@ -178,7 +181,8 @@ def counts_needed(watch: Watch) -> tuple[float, float]:
         return 0.0, 0.0
     seen = max((s.total for s in watch.recovery.values()), default=0.0)
     meters = [s.meters[0] for s in watch.recovery.values()]
-    return seen, min((m.enough() for m in meters), default=inf)
+    share = rollback.trigger.bad_share
+    return seen, min((m.enough() if share is None else m.enough_at(share) for m in meters), default=inf)
 
 
 def _alarm_returned(watch: Watch) -> bool:
@@ -329,5 +333,6 @@ def end(step: Step, outcome: Outcome, reason: str) -> None:
     watch.ended_at = watch.at
     watch.confirmations = {}
     watch.warming = None
-    step.note("ended", reason)
+    said = bool(watch.timeline) and watch.timeline[-1].text == reason
+    step.note("ended", f"The watch has ended: {outcome.value.replace('_', ' ')}." if said else reason)
     step.announce("watch_ended", outcome=outcome.value, reason=reason)

@@ -58,7 +58,7 @@ def view(watch: Watch) -> dict[str, Any]:
 
 def _coverage(watch: Watch) -> dict[str, float]:
     """Coverage of the windows that have begun."""
-    until = min(watch.at, watch.ends_at)
+    until = coverage.watched_until(watch)
     found = {
         w.window.value: coverage.of_window(watch, i, until)
         for i, w in enumerate(watch.rules.policy.windows)
@@ -73,11 +73,12 @@ def _windows(watch: Watch) -> list[dict[str, Any]]:
     covered = _coverage(watch)
     out = []
     for w, (start, end) in zip(watch.rules.policy.windows, watch.bounds(), strict=True):
-        state = "none" if start >= end else "waiting" if watch.at < start else "open" if watch.at < end else "done"
-        if state == "open" and not watch.open:
-            state = "done"
+        until = coverage.watched_until(watch)
+        state = "none" if start >= end else "waiting" if until < start else "open" if until < end else "done"
+        if not watch.open:
+            state = "done" if state in {"open", "done"} else "none"
         found = covered.get(w.window.value)
-        low = found is not None and found < watch.rules.policy.coverage_floor
+        low = found is not None and found < watch.rules.policy.coverage_floor and watch.rollback is None
         out.append(
             {
                 "name": w.window.value,

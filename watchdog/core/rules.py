@@ -8,9 +8,14 @@ from dataclasses import dataclass, field
 
 from watchdog.core.catalogue import Family, family, quantile
 from watchdog.core.events import Lag
-from watchdog.core.model import Row
+from watchdog.core.model import Row, Severity
 from watchdog.core.policy import Policy, p0_of
 from watchdog.core.sequential import ERRORS, LATENCY, PROBES, Ladder, Meter, fit
+
+UPPER = "_upper"
+"""Ends the check that also counts the requests whose bucket straddles the limit: good enough for a warning, while a
+rollback counts only what certainly was slower (research/statistics.md section 4)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
@@ -92,6 +97,11 @@ def limit_check(limit_s: float) -> str:
     return f"slower_than_{limit_s * 1000:g}ms"
 
 
+def limit_of(check: str) -> float:
+    """The limit in seconds of a check that counts slower requests, exact or `_upper`."""
+    return float(check.removeprefix("slower_than_").removesuffix(UPPER).removesuffix("ms")) / 1000.0
+
+
 def latency_limits(rules: tuple[Rule, ...]) -> tuple[float, ...]:
     """Every limit (seconds) that some latency row asks for, in order."""
     found = {r.threshold for r in rules if r.family is Family.LATENCY and r.threshold is not None and not r.why_not}
@@ -152,7 +162,8 @@ def _compile(
     if kind is Family.ERRORS:
         checks, p0 = (row.metric,), threshold
     else:
-        checks, p0 = (limit_check(threshold), row.metric), 1.0 - quantile(row.metric)
+        counted = limit_check(threshold) + (UPPER if row.severity is Severity.WARNING else "")
+        checks, p0 = (counted, row.metric), 1.0 - quantile(row.metric)
     sources = len({g.source for g in lags if g.check in checks}) or 1
     d = measured.get(row.metric, 1.0)
     return Rule(

@@ -124,6 +124,8 @@ class Trigger:
     rule: int | None = None
     probe: str | None = None
     at: float = 0.0
+    bad_share: float | None = None
+    """What the counts showed: recovery is proven by as many requests as would show it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -217,10 +217,16 @@ def _act(step: Step, alarms: list[evaluate.Alarm]) -> None:
     for alarm in sorted(alarms, key=lambda a: watch.rules.rules[a.rule].row.action is not Action.ROLLBACK):
         rule = watch.rules.rules[alarm.rule]
         if rule.row.action is Action.ROLLBACK:
-            trigger = Trigger(criterion=rule.label, sentence=alarm.sentence, rule=alarm.rule, at=watch.at)
+            trigger = Trigger(
+                criterion=rule.label,
+                sentence=alarm.sentence,
+                rule=alarm.rule,
+                at=watch.at,
+                bad_share=alarm.bad_share,
+            )
             warming.start(step, trigger)
-        elif not watch.verdicts[alarm.rule].decided:
-            _advise(step, alarm)
+        elif not watch.verdicts[alarm.rule].decided and watch.rollback is None:
+            _advise(step, alarm)  # a rollback under way says it all: no second message for the same fault
 
 
 def _advise(step: Step, alarm: evaluate.Alarm) -> None:

@@ -1,0 +1,285 @@
+"""The words of a policy file: which keys there are, section by section.
+
+One pydantic model a section, `required` naming the keys that it cannot do without (see `policy_section`). The same
+models make the JSON Schema that editors use.
+"""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, WithJsonSchema
+
+from watchdog.core.catalogue import PENDING, SOURCES, UNITS
+from watchdog.core.policy_fields import (
+    RESERVED_ACTIONS,
+    Actions,
+    Alpha,
+    BaseUrl,
+    ConditionText,
+    Duration,
+    Few,
+    Headers,
+    Interval,
+    Length,
+    Note,
+    Project,
+    Region,
+    ServiceName,
+    Share,
+    ShareOrOff,
+    SignalName,
+    Statuses,
+    Url,
+    UrlPath,
+    choice,
+)
+from watchdog.core.policy_section import EditorSchema, Section
+
+RESERVED_TOP = (
+    *("journeys", "logs", "edge", "jobs", "signoffs", "channels", "escalation", "silences", "scale_up"),
+    *RESERVED_ACTIONS,
+)
+"""Keys that a later version gives a meaning; until then they load with a warning."""
+RESERVED_ROLLBACK = ("tag", "schema_label", "scope", *RESERVED_ACTIONS)
+
+
+class ServiceFile(Section):
+    """The Cloud Run service under watch."""
+
+    required: ClassVar = {"project": "barq-fleet", "name": "barq-fleet-api"}
+    project: Project | None = None
+    """Google Cloud project id."""
+    region: Region | None = None
+    """One region; or `regions`."""
+    regions: list[Region] | None = None
+    """Several regions: one release watched in each of them."""
+    name: ServiceName | None = None
+    """Name of the Cloud Run service."""
+    url: BaseUrl | None = None
+    """Where users reach it; by default the URL that Cloud Run reports."""
+    discover_every: Interval | None = None
+    """How often to look for a new revision; 10s by default."""
+    metrics_every: Interval | None = None
+    """How often metric sources are asked; 60s by default."""
+
+
+class ConfirmFile(Section):
+    """How a failing probe is confirmed."""
+
+    failures: Few | None = None
+    """So many failures in a row."""
+    every: Interval | None = None
+    """One attempt each of these."""
+
+
+class WindowFile(Section):
+    """One phase of a watch."""
+
+    required: ClassVar = {"until": "15m", "probe_every": "5s"}
+    until: Length | None = None
+    """When it ends, counted from the cutover."""
+    probe_every: Interval | None = None
+    """How often each probe is sent."""
+    confirm: ConfirmFile | None = None
+    """This window's own `confirm`."""
+
+
+class WindowsFile(Section):
+    """The phases of a watch, in this order. The later two may be left out."""
+
+    required: ClassVar = {"immediate": "{until: 15m, probe_every: 5s}"}
+    immediate: WindowFile | None = None
+    short_term: WindowFile | None = None
+    extended: WindowFile | None = None
+
+
+class ExpectFile(Section):
+    """What a healthy answer looks like."""
+
+    status: Statuses | None = None
+    """HTTP status, or a list of them; 200 by default."""
+    json_subset: Any = Field(None, alias="json")
+    """What the JSON body must contain; it may contain more."""
+
+
+class ProbeFile(Section):
+    """One HTTP probe."""
+
+    path: UrlPath | None = None
+    """Below the service's URL."""
+    url: Url | None = None
+    """Or a whole address of its own."""
+    headers: Headers | None = None
+    auth: Annotated[str, *choice("none", "id_token")] | None = None
+    """`id_token` sends a Google ID token."""
+    audience: Url | None = None
+    """The token's audience; the service's URL by default."""
+    expect: ExpectFile | None = None
+    timeout: Interval | None = None
+    """3s by default, never above the shortest `probe_every`."""
+    critical: bool | None = None
+    """Whether this probe alone can make `health_check` failing; true by default."""
+    startup: Duration | None = None
+    """A run of timeouts shorter than this does not count."""
+
+
+class MetricFile(Section):
+    """Where a metric comes from."""
+
+    required: ClassVar = {"source": PENDING}
+    source: Annotated[str, *choice(*SOURCES, PENDING)] | None = None
+    """`pending` until somebody feeds it: its rows are INCONCLUSIVE."""
+    instance: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Cloud SQL or Memorystore instance."""
+    query: Annotated[str, Field(min_length=1, max_length=5000)] | None = None
+    """PromQL that answers one number."""
+    unit: Annotated[str, *choice(*UNITS)] | None = None
+    """In which the query answers."""
+
+
+class CriterionFile(Section):
+    """One row of the success or window criteria: Metric | Target | Action if failed."""
+
+    required: ClassVar = {"metric": "error_rate", "target": '"< 1%"', "action": "rollback"}
+    metric: str | None = None
+    target: ConditionText | None = None
+    """What must hold."""
+    action: Actions | None = None
+    """What to do when it does not."""
+    alpha: Alpha | None = None
+    """This row's own chance of a false alarm over the whole watch."""
+    note: Note | None = None
+    """The team's own words, shown beside the row."""
+
+
+class AlertFile(Section):
+    """One row of the alert thresholds: Alert | Warning | Critical | Action."""
+
+    required: ClassVar = {"metric": "error_rate", "action": "[investigate, rollback]"}
+    metric: str | None = None
+    warning: ConditionText | None = None
+    critical: ConditionText | None = None
+    action: Actions | None = None
+    """One for both, or two: the first for warning, the second for critical."""
+    alpha: Alpha | None = None
+    """This row's own chance of a false alarm over the whole watch."""
+    note: Note | None = None
+    """The team's own words, shown beside the row."""
+
+
+class ImmediateFile(Section):
+    """A reason to roll back at once: a condition (`when`) or a signal from outside."""
+
+    when: str | None = None
+    signal: SignalName | None = None
+    alpha: Alpha | None = None
+    note: Note | None = None
+
+
+class RollbackFile(Section):
+    """How, how carefully and how often traffic is put back."""
+
+    mode: Annotated[str, *choice("automatic", "approve", "observe")] | None = None
+    """`approve` asks a person, `observe` only says what would be done."""
+    warm: Duration | None = None
+    """Longest warming of the target."""
+    settle: Duration | None = None
+    """Longest settling of routing."""
+    verify_probes: Few | None = None
+    """Probes in a row that prove recovery."""
+    trial: ShareOrOff = None
+    """Share of traffic that goes back first, or `off`."""
+    cooldown: Duration | None = None
+    """Between two rollbacks to the same target."""
+    per_day: Few | None = None
+    """At most so many rollbacks a day."""
+    verify_for: Duration | None = None
+    """How long recovery may take to be proven; 10m by default."""
+    approve_within: Length | None = None
+    """How long `approve` waits for a person; 15m by default."""
+    immediately_if: list[str | ImmediateFile] | None = None
+    """What rolls back at once."""
+
+
+class ColdStartFile(Section):
+    """The first seconds whose evidence does not count."""
+
+    errors: Duration | None = None
+    latency: Duration | None = None
+
+
+class AlphaFile(Section):
+    """The chance of one false alarm over a whole watch."""
+
+    errors: Alpha | None = None
+    p50: Alpha | None = None
+    p95: Alpha | None = None
+    p99: Alpha | None = None
+    probes: Alpha | None = None
+    warnings: Alpha | None = None
+
+
+_SharedCause = Annotated[str, *choice("ask_then_rollback", "ask", "hold")]
+
+
+class SharedCauseFile(Section):
+    """What to do when the previous revision is as sick as the new one, window by window."""
+
+    immediate: _SharedCause | None = None
+    short_term: _SharedCause | None = None
+    extended: _SharedCause | None = None
+
+
+class WindowCriteriaFile(Section):
+    """Criteria that count in one window only."""
+
+    immediate: list[CriterionFile] | None = None
+    short_term: list[CriterionFile] | None = None
+    extended: list[CriterionFile] | None = None
+
+
+class PlainFile(Section):
+    """What stands at the top of the file and is no section."""
+
+    coverage_floor: Share | None = None
+    """Share of a window's time that must have evidence; 80% by default."""
+    control_url: Url | None = None
+    """Asked when probes fail, to tell our own network's fault from the service's."""
+    alpha: Alpha | None = None
+    """The chance of one false rollback over a whole watch; or a mapping."""
+
+
+class PolicyFile(PlainFile):
+    """Watchdog policy: what is watched after a deploy, and what is done about it."""
+
+    required: ClassVar = {"version": "1", "service": "{project: …, region: …, name: …}"}
+    version: Annotated[int, WithJsonSchema({"const": 1})] | None = None
+    """Version of this format."""
+    service: ServiceFile | None = None
+    windows: WindowsFile | None = None
+    probes: dict[str, ProbeFile] | None = None
+    """Name → probe; `health_check` in the tables means all of them."""
+    metrics: dict[str, MetricFile] | None = None
+    """Metrics that Cloud Run does not feed by itself."""
+    success_criteria: list[CriterionFile] | None = None
+    window_criteria: WindowCriteriaFile | None = None
+    alert_thresholds: list[AlertFile] | None = None
+    confirm: ConfirmFile | None = None
+    rollback: RollbackFile | None = None
+    cold_start: ColdStartFile | None = None
+    shared_cause: SharedCauseFile | None = None
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a policy file, reserved words included."""
+    schema = PolicyFile.model_json_schema(by_alias=True, schema_generator=EditorSchema)
+    alpha = schema["properties"]["alpha"]
+    share = {key: alpha.pop(key) for key in ("type", "pattern", "examples")}
+    alpha["anyOf"] = [share, AlphaFile.model_json_schema(schema_generator=EditorSchema)]
+    _reserve(schema["properties"], RESERVED_TOP)
+    _reserve(schema["$defs"]["RollbackFile"]["properties"], RESERVED_ROLLBACK)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Watchdog policy"}
+
+
+def _reserve(properties: dict[str, Any], words: tuple[str, ...]) -> None:
+    for word in words:
+        properties[word] = {"description": "Reserved for a later version; has no effect yet."}

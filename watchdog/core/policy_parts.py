@@ -1,0 +1,188 @@
+"""The named parts of a policy file, probes and metrics: each checked by itself and against the windows."""
+
+import re
+from collections.abc import Mapping
+
+from watchdog.core.catalogue import (
+    BASE_UNITS,
+    BUILT_IN,
+    METRICS,
+    PENDING,
+    SOURCES,
+    UNITS,
+    Dimension,
+    Family,
+    SourceKind,
+    canonical_name,
+    is_probe,
+)
+from watchdog.core.conditions import format_duration, quoted
+from watchdog.core.findings import Findings, Path
+from watchdog.core.policy import Expect, MetricConfig, ProbeConfig, WindowConfig
+from watchdog.core.policy_grammar import MetricFile, ProbeFile
+from watchdog.core.policy_section import mapped
+from watchdog.core.suggest import closest, did_you_mean
+from watchdog.core.vocabulary import Measure
+
+_SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token"}
+
+_DEFAULT_TIMEOUT_S = 3.0
+
+
+# --- probes ----------------------------------------------------------------------------------------------------------
+
+
+def probes_of(value: object, windows: tuple[WindowConfig, ...], findings: Findings) -> dict[str, ProbeConfig]:
+    """Every sound probe by its name."""
+    made = {}
+    for name, item in mapped(value, ("probes",), findings).items():
+        path: Path = ("probes", name)
+        if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name):
+            findings.problem(path, "is no name for a probe; use small letters, digits, _ and -")
+        read = ProbeFile.read(item, path, findings)
+        if read is not None:
+            made[name] = _probe(name, read, path, windows, findings)
+    return made
+
+
+def _probe(
+    name: str, read: ProbeFile, path: Path, windows: tuple[WindowConfig, ...], findings: Findings
+) -> ProbeConfig:
+    if read.path is None and read.url is None and not read.spoilt & {"path", "url"}:
+        findings.problem(path, "has neither path nor url; write for example path: /health")
+    if read.path is not None and read.url is not None:
+        findings.problem((*path, "url"), "stands beside path; keep one of them")
+    if read.audience is not None and read.auth != "id_token" and "auth" not in read.spoilt:
+        findings.problem((*path, "audience"), "has no meaning without auth: id_token")
+    for header in read.headers or ():
+        if header.lower() in _SECRET_HEADERS:
+            findings.warning(
+                (*path, "headers", header),
+                "is written into the journal with the policy, so anybody who reads it sees the secret; "
+                "prefer auth: id_token",
+            )
+    shortest = min(windows, key=lambda w: w.probe_every_s, default=None)
+    timeout_s = read.timeout
+    if timeout_s is None:
+        timeout_s = min([_DEFAULT_TIMEOUT_S, *(w.probe_every_s for w in windows)])
+    elif shortest is not None and timeout_s > shortest.probe_every_s:
+        findings.problem(
+            (*path, "timeout"),
+            f"{format_duration(timeout_s)} is above probe_every of window {shortest.window}, "
+            f"{format_duration(shortest.probe_every_s)}: a hanging probe would still run when the next is due",
+        )
+    expect = read.expect
+    return ProbeConfig(
+        name=name,
+        path=read.path,
+        url=read.url,
+        headers=dict(read.headers or {}),
+        auth="id_token" if read.auth == "id_token" else "none",
+        audience=read.audience,
+        expect=Expect(
+            status=expect.status if expect and expect.status else (200,),
+            json_subset=expect.json_subset if expect else None,
+        ),
+        timeout_s=timeout_s,
+        critical=read.critical is not False,
+        startup_s=read.startup or 0.0,
+    )
+
+
+# --- metrics ---------------------------------------------------------------------------------------------------------
+
+
+def metrics_of(value: object, findings: Findings) -> tuple[dict[str, MetricConfig], dict[str, Measure]]:
+    """Where each metric comes from, and what rows may say of it: declared metrics, and Cloud Run's own."""
+    configs, measures = dict[str, MetricConfig](), dict[str, Measure]()
+    written = dict[str, str]()
+    for given, item in mapped(value, ("metrics",), findings).items():
+        path: Path = ("metrics", given)
+        name = canonical_name(given)
+        if name in written:
+            findings.problem(path, f"is another name of {written[name]}, which is declared already")
+            continue
+        written[name] = given
+        read = MetricFile.read(item, path, findings)
+        if _named(name, path, findings) and read is not None:
+            config = _metric(name, read, path, findings)
+            configs[name] = config
+            measures[name] = _measure(config)
+        else:
+            measures[name] = Measure(name=name, family=Family.GAUGE, dimension=None, high_is_bad=None, pending=True)
+    for name in BUILT_IN:
+        if name not in written:
+            unit = BASE_UNITS[METRICS[name].dimension]
+            configs[name] = MetricConfig(name=name, source="cloud_run", unit=unit)
+    return configs, measures
+
+
+def _named(name: str, path: Path, findings: Findings) -> bool:
+    if is_probe(name):
+        findings.problem(path, "stands for the probes, which are declared under probes")
+        return False
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name):
+        findings.problem(path, "is no name for a metric; use small letters, digits and _")
+        return False
+    return True
+
+
+def _measure(config: MetricConfig) -> Measure:
+    known = METRICS.get(config.name)
+    return Measure(
+        name=config.name,
+        family=known.family if known else Family.GAUGE,
+        dimension=_dimension(config),
+        high_is_bad=known.high_is_bad if known else None,
+        pending=config.pending,
+    )
+
+
+def _dimension(config: MetricConfig) -> Dimension | None:
+    known = METRICS.get(config.name)
+    if known:
+        return known.dimension
+    return UNITS[config.unit][0] if config.unit in UNITS else None
+
+
+def _metric(name: str, read: MetricFile, path: Path, findings: Findings) -> MetricConfig:
+    known, kind = METRICS.get(name), SOURCES.get(read.source or "")
+    unit = read.unit or (BASE_UNITS[known.dimension] if known else "")
+    if known and read.unit and UNITS[read.unit][0] is not known.dimension:
+        findings.problem((*path, "unit"), f"{name} is a {known.dimension}, which is not measured in {read.unit}")
+    if known is None:
+        meant = closest(name, METRICS, cutoff=0.85)
+        if meant:
+            findings.warning(path, f'is taken as a metric of your own; did you mean "{meant}"?')
+    if kind is not None:
+        _check_source(name, kind, read, path, findings)
+    pending = read.source == PENDING or (kind is not None and not kind.here)
+    if read.source == PENDING:
+        findings.warning((*path, "source"), "is pending: rows of this metric are INCONCLUSIVE until it has a source")
+    elif kind is not None and not kind.here:
+        findings.warning((*path, "source"), f"{kind.name} arrives later: rows of this metric are INCONCLUSIVE")
+    return MetricConfig(
+        name=name, source=read.source or PENDING, instance=read.instance, query=read.query, unit=unit, pending=pending
+    )
+
+
+def _check_source(name: str, kind: SourceKind, read: MetricFile, path: Path, findings: Findings) -> None:
+    """Whether this source can feed this metric, and has been told what it needs to know."""
+    known = METRICS.get(name)
+    given: Mapping[str, str | None] = {"instance": read.instance, "query": read.query}
+    for key in kind.needs:
+        if given[key] is None and key not in read.spoilt:
+            findings.problem((*path, key), f"is missing: {kind.name} has to know the {key}")
+    for key, value in given.items():
+        if value is not None and key not in kind.needs:
+            findings.problem((*path, key), f"has no meaning for {kind.name}")
+    if kind.any_metric:
+        if known is None and read.unit is None and "unit" not in read.spoilt:
+            findings.problem((*path, "unit"), f"is missing: in what does the query answer? One of {', '.join(UNITS)}")
+        return
+    if known is None:
+        feeds = [m.name for m in METRICS.values() if kind.name in m.sources]
+        findings.problem(path, f"{kind.name} does not know {quoted(name)}{did_you_mean(name, feeds)}")
+    elif kind.name not in known.sources:
+        others = [*known.sources, *(s.name for s in SOURCES.values() if s.any_metric)]
+        findings.problem((*path, "source"), f"{kind.name} cannot feed {name}; use {', '.join(others)} or {PENDING}")

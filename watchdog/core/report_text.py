@@ -1,0 +1,348 @@
+"""The incident report as Markdown: what a tired engineer reads first, and what the post-mortem is written from.
+
+Pure text from a watch's read model (`WatchRow.view`) and its journal. Everything that came from outside (names, notes,
+reasons) is escaped, so a deploy note can neither break a table nor smuggle markup in.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from watchdog.core.advice import Step, headline, next_steps, release_steps, split_text
+from watchdog.core.text import share
+
+OUTCOMES: Final[Mapping[str, str]] = {
+    "passed": "passed",
+    "rolled_back": "rolled back",
+    "failed": "failed",
+    "superseded": "superseded by a newer deploy",
+    "overridden": "overridden by hand",
+    "unverified": "unverified",
+}
+WINDOW_NAMES: Final[Mapping[str, str]] = {
+    "immediate": "immediate",
+    "short_term": "short-term",
+    "extended": "extended",
+}
+_ORDER = {"FAIL": 0, "ERROR": 1, "WARN": 2, "PASS": 3, "INCONCLUSIVE": 4}
+_MARKUP = re.compile(r"([\\`*\[\]|~]|<(?=[A-Za-z/!?])|(?<![^\W_])_|_(?![^\W_]))")
+_BLOCK = re.compile(r"^(?=[#>+=-])|(?<=^\d)(?=[.)]\s)")
+"""What would begin a block of its own at the start of a list item."""
+
+
+def markdown(view: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
+    """The report of a watch, ended or open.
+
+    `view` is `WatchRow.view`. `records` are journal rows as mappings with `kind`, `at` (Unix seconds or ISO 8601),
+    `body` and `late`, in order; without them the report lacks only what the view does not hold.
+    """
+    parts = [
+        _title(view),
+        _summary(view),
+        _facts(view),
+        _section("What to do next", _numbered(next_steps(view))),
+        _section("How it went", _measures(view, records)),
+        _section("Evidence", _criteria(view)),
+        _section("Probes", _probes(view)),
+        _section("Decisions", _decisions(view)),
+        _section("What was seen", _coverage(view, records)),
+        _section("Timeline (UTC)", _timeline(view)),
+        _section("How to release the traffic", _numbered(release_steps(view))),
+        _section("Said at the opening", _bullets(view.get("notes"))),
+        _footer(view, records),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def seconds_of(at: str | float | None) -> float | None:
+    """Unix seconds of an ISO 8601 text or of Unix seconds; None stays None."""
+    if at is None or at == "":
+        return None
+    return datetime.fromisoformat(at).timestamp() if isinstance(at, str) else float(at)
+
+
+def clock_text(at: str | float | None, *, tenths: bool = False) -> str:
+    """`14:13:20`, or `14:13:20.4`, or a dash. UTC."""
+    seconds = seconds_of(at)
+    if seconds is None:
+        return "–"
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%H:%M:%S}" + (f".{moment.microsecond // 100_000}" if tenths else "")
+
+
+def date_text(at: str | float | None) -> str:
+    """`2026-09-21 14:13:20 UTC`, or a dash."""
+    seconds = seconds_of(at)
+    return "–" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def span_text(span_s: float) -> str:
+    """`0.4 s`, `42 s`, `3 min 20 s`, `23 h 12 min`, `2 d 4 h`: two units at most, as a person says it."""
+    span_s = max(0.0, span_s)
+    if span_s < 9.95:
+        return f"{span_s:.1f} s"
+    whole = round(span_s)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        minutes, rest = divmod(whole, 60)
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    if whole < 2 * 86400:
+        hours, rest = divmod(whole // 60, 60)
+        return f"{hours} h {rest} min" if rest else f"{hours} h"
+    days, rest = divmod(whole // 3600, 24)
+    return f"{days} d {rest} h" if rest else f"{days} d"
+
+
+def percent_text(ratio: float | None) -> str:
+    """`97 %`, or a dash."""
+    return "–" if ratio is None else share(ratio)
+
+
+def _plain(text: Any) -> str:
+    """One line without markup of its own."""
+    return _MARKUP.sub(r"\\\1", " ".join(str(text).split()))
+
+
+def _item(text: Any) -> str:
+    return _BLOCK.sub(r"\\", _plain(text), count=1)
+
+
+def _code(text: Any) -> str:
+    """A name in a table, where even inside code a bar would end the cell."""
+    word = " ".join(str(text).replace("`", "'").split()).replace("|", "\\|")
+    return f"`{word}`" if word else "–"
+
+
+def _cell(text: Any) -> str:
+    return _plain(text) if text not in (None, "") else "–"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    body = [f"| {' | '.join(row)} |" for row in rows]
+    if not body:
+        return ""
+    return "\n".join([f"| {' | '.join(head)} |", "|" + "|".join(["---"] * len(head)) + "|", *body])
+
+
+def _section(name: str, text: str) -> str:
+    return f"## {name}\n\n{text}" if text else ""
+
+
+def _bullets(lines: Iterable[str] | None) -> str:
+    return "\n".join(f"- {_item(line)}" for line in lines or ())
+
+
+def _numbered(steps: Sequence[Step]) -> str:
+    """A command gets a block of its own, so that it can be copied whole."""
+    out = []
+    for number, (sentence, command) in enumerate(steps, start=1):
+        out.append(f"{number}. {_item(sentence)}")
+        if command:
+            out.append(f"\n   ```bash\n   {command}\n   ```\n")
+    return "\n".join(out).rstrip()
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+def _title(view: Mapping[str, Any]) -> str:
+    outcome = view.get("outcome")
+    calm = outcome in (None, "passed", "superseded") and not (view.get("incident") or view.get("rollback"))
+    kind = "Watch report" if calm else "Incident report"
+    ending = OUTCOMES.get(str(outcome), str(outcome)) if outcome else str(view["state"]).replace("_", " ")
+    if view.get("state") != "ended":
+        ending += ", still watched"
+    return f"# {kind}: {_plain(view['service'])} in {_plain(view['region'])}: {ending}"
+
+
+def _summary(view: Mapping[str, Any]) -> str:
+    rollback = view.get("rollback") or {}
+    lines = [f"**{_plain(headline(view))}**"]
+    if rollback.get("restored_at"):
+        back = _plain(split_text(rollback.get("to")))
+        went = f"Traffic went back to {back} at {clock_text(rollback['restored_at'])} UTC"
+        decided, restored = seconds_of(rollback.get("decided_at")), seconds_of(rollback["restored_at"])
+        if decided is not None and restored is not None:
+            went += f", {span_text(restored - decided)} after the decision"
+        lines.append(went + ".")
+        verified = rollback.get("verified_at")
+        lines.append(f"Recovery was proven at {clock_text(verified)} UTC." if verified else "Recovery is not proven.")
+    return " ".join(lines)
+
+
+def _facts(view: Mapping[str, Any]) -> str:
+    incident = view.get("incident") or {}
+    rows = [
+        ("Service", f"{_code(view['service'])} in {_code(view['region'])}, project {_code(view['project'])}"),
+        ("Revision", _code(view["revision"])),
+        ("Version", _cell(view.get("version"))),
+        ("Deployed by", _cell(view.get("deployer"))),
+        ("Deploy notes", _cell(view.get("notes_of_deploy"))),
+        ("Before the deploy", _plain(split_text(view.get("previous")))),
+        ("Traffic now" if not view.get("ended_at") else "Traffic at the end", _plain(split_text(view.get("split")))),
+        ("Began to serve", date_text(view.get("cutover_at"))),
+        ("Watched until", date_text(view.get("ended_at") or view.get("last_evaluation_at"))),
+        ("Mode", _cell(view.get("mode"))),
+        ("Watch", _code(view["id"])),
+    ]
+    if incident:
+        acknowledged = incident.get("acknowledged_at")
+        rows.append(("Paged", date_text(incident.get("opened_at"))))
+        by = f" by {_plain(incident['acknowledged_by'])}" if incident.get("acknowledged_by") else ""
+        rows.append(("Acknowledged", f"{date_text(acknowledged)}{by}" if acknowledged else "nobody yet"))
+        rows.append(("Resolved", date_text(incident.get("resolved_at")) if incident.get("resolved_at") else "not yet"))
+    return _table(("", ""), [row for row in rows if row[1] != "–"])
+
+
+def _measures(view: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
+    """Each step of the rollback with the time since the one before: where the seconds went."""
+    rollback = view.get("rollback") or {}
+    cutover = seconds_of(view.get("cutover_at"))
+    decided = seconds_of(rollback.get("decided_at"))
+    if decided is None:
+        return ""
+    steps = [
+        ("The revision began to serve", cutover),
+        ("First failed answer", first_failure(records, decided) if _by_probes(rollback) else None),
+        (f"Decided: {rollback.get('trigger') or 'rollback'}", decided),
+        ("Traffic write accepted", seconds_of(rollback.get("written_at"))),
+        ("Old revision serves again", seconds_of(rollback.get("restored_at"))),
+        ("Recovery proven", seconds_of(rollback.get("verified_at"))),
+    ]
+    rows, before = [], None
+    for name, at in steps:
+        if at is None:
+            continue
+        since = "" if before is None else f"+{span_text(at - before)}"
+        rows.append((_plain(name), clock_text(at, tenths=True), since))
+        before = at
+    table = _table(("Step", "UTC", "After the step before"), rows)
+    said = [_plain(rollback[part]) for part in ("proof", "reason") if rollback.get(part)]
+    return "\n\n".join([table, *said])
+
+
+def _by_probes(rollback: Mapping[str, Any]) -> bool:
+    return str(rollback.get("trigger") or "").startswith(("health_check", "probe."))
+
+
+def first_failure(records: Sequence[Mapping[str, Any]], decided_at: float) -> float | None:
+    """When the run of failed answers that was still going at the decision began (end of its first failed probe)."""
+    runs: dict[str, float] = {}
+    for record in records:
+        body = record.get("body") or {}
+        if record.get("kind") != "probed" or body.get("role") == "control":
+            continue
+        answered = float(body["answer"]["t"][1])
+        if answered > decided_at:
+            continue
+        said = body["answer"]["e"][0]
+        if said == "f":
+            runs.setdefault(str(body["probe"]), answered)
+        elif said == "p":
+            runs.pop(str(body["probe"]), None)
+    return min(runs.values(), default=None)
+
+
+def _criteria(view: Mapping[str, Any]) -> str:
+    rows = sorted(view.get("criteria") or (), key=lambda r: _ORDER.get(str(r.get("verdict")), 5))
+    return _table(
+        ("Verdict", "Criterion", "Value", "Limit", "Bad of total", "Proof", "Action", "Why"),
+        [
+            (
+                _cell(row.get("verdict")),
+                _plain(row.get("label") or row["id"]),
+                _cell(row.get("value_text")),
+                _cell(row.get("threshold_text")),
+                f"{row['bad']:g} of {row['n']:g}" if row.get("n") and row.get("bad") is not None else "–",
+                percent_text(row.get("fullness")),
+                _cell(row.get("action")),
+                _cell(row.get("reason")),
+            )
+            for row in rows
+        ],
+    )
+
+
+def _probes(view: Mapping[str, Any]) -> str:
+    return _table(
+        ("Probe", "State", "Passed", "Failed", "Missing", "Last failure"),
+        [
+            (
+                _code(probe["name"]),
+                _plain(probe.get("state"))
+                + ("" if probe.get("armed", True) else ", not armed: pages, cannot roll back"),
+                *(f"{probe.get(result) or 0:g}" for result in ("passed", "failed", "missing")),
+                _cell(probe.get("last_detail") or probe.get("last_reason")),
+            )
+            for probe in view.get("probes") or ()
+        ],
+    )
+
+
+def _decisions(view: Mapping[str, Any]) -> str:
+    return _table(
+        ("UTC", "Action", "Reason"),
+        [
+            (clock_text(d.get("at")), _cell(d.get("action")), _cell(d.get("reason")))
+            for d in view.get("decisions") or ()
+        ],
+    )
+
+
+def _coverage(view: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
+    cutover = seconds_of(view.get("cutover_at"))
+    table = _table(
+        ("Window", "From", "Until", "State", "Coverage", "Verdict"),
+        [
+            (
+                WINDOW_NAMES.get(w["name"], _plain(w["name"])),
+                offset_text(seconds_of(w.get("starts_at")), cutover) or "–",
+                offset_text(seconds_of(w.get("ends_at")), cutover) or "–",
+                "not reached" if w.get("state") == "none" else _cell(w.get("state")),
+                percent_text(w.get("coverage")),
+                _cell(w.get("verdict")),
+            )
+            for w in view.get("windows") or ()
+        ],
+    )
+    gaps = [span for r in records if r.get("kind") == "watch_resumed" for span in [_gap(r)] if span > 0]
+    away = f"The watchdog was away {len(gaps)} times, {span_text(sum(gaps))} in all; that time counts as not seen."
+    if len(gaps) == 1:
+        away = f"The watchdog was away once, for {span_text(gaps[0])}; that time counts as not seen."
+    return "\n\n".join(part for part in (table, away if gaps else "") if part)
+
+
+def _gap(record: Mapping[str, Any]) -> float:
+    at, down = seconds_of(record.get("at")), seconds_of((record.get("body") or {}).get("down_since"))
+    return 0.0 if at is None or down is None else at - down
+
+
+def _timeline(view: Mapping[str, Any]) -> str:
+    cutover = seconds_of(view.get("cutover_at"))
+    rows = []
+    for entry in view.get("timeline") or ():
+        at = seconds_of(entry.get("at"))
+        rows.append((clock_text(at), offset_text(at, cutover), _cell(entry.get("text"))))
+    return _table(("At", "Since cutover", "What"), rows)
+
+
+def offset_text(at: float | None, origin: float | None) -> str:
+    """`+3 min 20 s` from the origin, `−12 s` before it, empty when either is unknown."""
+    if at is None or origin is None:
+        return ""
+    if at == origin:
+        return "0 s"
+    return ("+" if at >= origin else "−") + span_text(abs(at - origin))
+
+
+def _footer(view: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
+    late = sum(1 for r in records if r.get("late"))
+    journal = f"{len(records)} journal events" + (f", {late} of them recorded late" if late else "")
+    seen = date_text(view.get("ended_at") or view.get("last_evaluation_at"))
+    more = f"`watchdog explain {view['id']}` tells more."
+    return f"---\n\nWritten by Watchdog from {journal}; the last evidence is of {seen}. {more}"
