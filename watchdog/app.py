@@ -186,7 +186,7 @@ async def _sources(settings: Settings, stack: AsyncExitStack, *, emulated: bool)
     from watchdog.sources.monitoring_client import MonitoringClient  # noqa: PLC0415
 
     host = settings.cloud_monitoring_emulator_host
-    source = CloudRunMetrics(MonitoringClient(emulator_host=str(host) if host else None))
+    source = CloudRunMetrics(MonitoringClient(emulator_host=str(host) if host else None), upper=True)
     stack.push_async_callback(source.close)
     return [source]
 

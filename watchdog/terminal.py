@@ -111,10 +111,16 @@ def _windows(view: Mapping[str, Any]) -> Text:
 
 def _criteria(view: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
-    for name in ("criterion", "value", "evidence", "near alarm", "verdict", "action"):
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    table.add_column("criterion", min_width=24, no_wrap=True, overflow="ellipsis")
+    table.add_column("value", min_width=7, overflow="ellipsis")
+    table.add_column("bad of all", min_width=10, no_wrap=True, overflow="ellipsis")
+    table.add_column("near alarm", min_width=10, no_wrap=True)
+    table.add_column("verdict", min_width=12, no_wrap=True)
+    table.add_column("action", min_width=11, no_wrap=True)
+    silent = 0
     for c in view["criteria"]:
-        if not c["n"] and c["value"] is None and c["verdict"] == "INCONCLUSIVE" and c["reason"] == "no source yet":
+        if not c["n"] and c["value"] is None and c["verdict"] == "INCONCLUSIVE":
+            silent += 1
             continue
         verdict = c["verdict"]
         counted = f"{c['bad']:.0f} of {c['n']:.0f}" if c["n"] else (c["reason"][:36] if verdict != "PASS" else "")
@@ -126,6 +132,8 @@ def _criteria(view: Mapping[str, Any]) -> Table:
             Text(verdict, style=COLOURS.get(verdict, "")),
             c["action"].replace("_", " "),
         )
+    if silent:
+        table.add_row(Text(f"{silent} more rows without evidence so far", style="dim"))
     return table
 
 

@@ -53,23 +53,9 @@ def policies_of(settings: Settings, configs: Sequence[Path]) -> list[LoadedPolic
     return loaded
 
 
-def secrets_of(settings: Settings) -> list[str]:
-    """Every secret of the environment, for the log's redaction."""
-    found = [
-        settings.api_token,
-        settings.slack.token,
-        settings.slack.signing_secret,
-        settings.slack.webhook_url,
-        settings.pagerduty.routing_key,
-        settings.pagerduty.webhook_secret,
-        *settings.pagerduty.routing_keys.values(),
-    ]
-    return [s.get_secret_value() for s in found if s is not None]
-
-
 def log_as(settings: Settings, *, quiet: bool = False) -> None:
     """Set up logs on standard error: everything for the daemon, warnings only for verbs with a display of their own."""
-    configure_logging(level=30 if quiet else 20, secrets=secrets_of(settings))
+    configure_logging(level=30 if quiet else 20, secrets=settings.secrets())
 
 
 def run_until_signal(work: Callable[[], Coroutine[Any, Any, int]], *, on_signal: int) -> int:

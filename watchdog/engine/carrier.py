@@ -77,6 +77,7 @@ class Carrier:
         self._notifier = notifier
         self._wake = asyncio.Event()
         self._on_the_way: dict[str, asyncio.Task[None]] = {}
+        self._again_at: dict[str, float] = {}
         self._lease: Lease | None = None
         self._ask_lease_at = float("-inf")
         self._standing_by = False
@@ -98,9 +99,15 @@ class Carrier:
                     self._store_answered()
                 except TemporaryError as fault:
                     self._store_failed(fault)
-                await wait_for_event(self._wake, self._clock, self._settings.poll_s)
+                await wait_for_event(self._wake, self._clock, self._pause_s())
         finally:
             await self._stop()
+
+    def _pause_s(self) -> float:
+        """Until the next retry that we know of, or the next poll."""
+        now = self._clock.now()
+        self._again_at = {thread: at for thread, at in self._again_at.items() if at > now}
+        return min([self._settings.poll_s, *(at - now for at in self._again_at.values())])
 
     async def _is_ours(self) -> bool:
         """Hold the channel's lease, renewed every third of its life."""
@@ -179,6 +186,7 @@ class Carrier:
             await self._bury(delivery, f"not delivered within {self._settings.ttl_s / 3600:g} h: {error}")
             return
         await self._record(lambda: self._store.deferred(delivery.key, self.channel, until=now + delay_s, error=error))
+        self._again_at[delivery.thread] = now + delay_s
         self._hooks.counted(self.channel, delivery.kind, "retried")
 
     async def _bury(self, delivery: Delivery, error: str) -> None:

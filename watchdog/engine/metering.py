@@ -186,5 +186,7 @@ async def baselines(
                 bad, total = counted.setdefault(s.check, [0.0, 0.0])
                 counted[s.check] = [bad + s.evidence.bad, total + s.evidence.total]
     out = {m: sorted(v)[len(v) // 2] for m, v in found.items()}
-    out.update({m: bad / total for m, (bad, total) in counted.items() if total > 0})
+    # The upper end of what the counts allow (rule of three: 3/n after no event), so that a quiet hour before the deploy
+    # does not make every error afterwards an increase.
+    out.update({m: (bad + 3.0) / total for m, (bad, total) in counted.items() if total >= 30})  # noqa: PLR2004
     return out

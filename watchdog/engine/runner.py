@@ -13,6 +13,7 @@ import structlog
 from watchdog.core import watch as folding
 from watchdog.core.commands import Announce, Command, Notify, Restore
 from watchdog.core.escalation import concerns
+from watchdog.core.messages import faulty
 from watchdog.core.events import Event, Opened, Operated, Probed, Sampled, Signalled, Ticked, Written, encode
 from watchdog.core.probing import ProbeAnswer, Role
 from watchdog.core.report import view
@@ -67,6 +68,7 @@ class WatchRunner:
     _shown_at: float = float("-inf")
     _shown: tuple[object, ...] = ()
     _group: asyncio.TaskGroup | None = None
+    _faulty: bool = False
 
     @property
     def plan(self) -> Plan:
@@ -144,7 +146,7 @@ class WatchRunner:
         commands: list[Command] = []
         folded: list[Event] = []
         for event, _ in batch:
-            self.watch, more = folding.advance(self.watch, event)
+            more = self._advance(event)
             commands += more
             if not isinstance(event, Ticked) or more:
                 folded.append(event)
@@ -155,6 +157,21 @@ class WatchRunner:
             await self.hooks.on_proven(self.watch)
         self._reconcile()
         self.changed.set()
+
+    def _advance(self, event: Event) -> tuple[Command, ...]:
+        """Fold one event in. One that the fold cannot take is a fault of ours: it must not end the watch, so it is left
+        out, said loudly once, and the watch goes on from where it stood."""
+        try:
+            self.watch, commands = folding.advance(self.watch, event)
+        except Exception as error:
+            _log.exception("event_not_folded", kind=type(event).__name__, at=event.at)
+            if self._faulty:
+                return ()
+            self._faulty = True
+            body = faulty(self.watch, f"{type(event).__name__}: {error}")
+            key = f"{self.watch.id}:fault:{event.at:.3f}"
+            return (Notify(key=key, kind=body["kind"], body=body),)
+        return commands
 
     async def _journal(self, events: Sequence[Event], commands: Sequence[Command], letters: Sequence[int]) -> None:
         now = self.tools.clock.now()

@@ -1,0 +1,159 @@
+"""The two processes of a demo, and how they are talked to: the emulator's control API and the daemon's own API."""
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from watchdog.errors import WatchdogError
+
+START_S = 30.0
+STOP_S = 6.0
+
+
+class DemoError(WatchdogError):
+    """The demo's own world broke: a process died or did not answer."""
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """The running demo. Bases are URLs without a trailing slash."""
+
+    session: aiohttp.ClientSession
+    control: str
+    daemon: str
+    token: str
+    endpoints: Mapping[str, Any]
+    processes: Mapping[str, asyncio.subprocess.Process]
+    folder: Path
+
+    async def emulator(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask the emulator's control API."""
+        return await self._json(method, f"{self.control}{path}", body, {})
+
+    async def watchdog(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask the daemon's API."""
+        return await self._json(method, f"{self.daemon}{path}", body, {"Authorization": f"Bearer {self.token}"})
+
+    async def report(self, watch: str) -> str:
+        """The incident report, Markdown."""
+        async with self.session.get(f"{self.daemon}/api/v1/watches/{watch}/report") as reply:
+            return await reply.text()
+
+    async def _json(self, method: str, url: str, body: Any, headers: Mapping[str, str]) -> Any:
+        for name, process in self.processes.items():
+            if process.returncode is not None:
+                raise DemoError(f"the {name} ended with code {process.returncode}; its log: {self.folder / name}.log")
+        try:
+            async with self.session.request(method, url, json=body, headers=headers) as reply:
+                text = await reply.text()
+                if reply.status >= 400:  # noqa: PLR2004 - HTTP errors
+                    raise DemoError(f"{method} {url} answered {reply.status}: {text[:300]}")
+                return json.loads(text) if text else None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise DemoError(f"{method} {url}: {error or 'no answer in time'}") from error
+
+
+def free_port() -> int:
+    """A loopback port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def open_world(scenario: str, policy: "Any", folder: Path) -> AsyncIterator[World]:
+    """Start emulator and daemon, wait until both are ready; both are stopped at the end, whatever happens.
+
+    `policy` turns the emulator's endpoints into the text of the policy file.
+    """
+    processes: dict[str, asyncio.subprocess.Process] = {}
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+        try:
+            emulator = await _start("emulator", ["-m", "watchdog.emulator", "--listen", "127.0.0.1:0", "--scenario", scenario], folder, os.environ)
+            processes["emulator"] = emulator
+            endpoints = await _endpoints(emulator, folder)
+            path = folder / "policy.yaml"
+            path.write_text(policy(endpoints), encoding="utf-8")
+            token, port = secrets.token_urlsafe(16), free_port()
+            environment = {k: v for k, v in os.environ.items() if not k.startswith("WATCHDOG_")} | {
+                **endpoints["env"],
+                "WATCHDOG_CONFIG": str(path),
+                "WATCHDOG_DATABASE_URL": f"sqlite:///{folder / 'watchdog.db'}",
+                "WATCHDOG_LISTEN": f"127.0.0.1:{port}",
+                "WATCHDOG_API_TOKEN": token,
+            }
+            processes["daemon"] = await _start("daemon", ["-m", "watchdog", "run"], folder, environment)
+            world = World(
+                session=session,
+                control=endpoints["control"],
+                daemon=f"http://127.0.0.1:{port}",
+                token=token,
+                endpoints=endpoints,
+                processes=processes,
+                folder=folder,
+            )
+            await _ready(world)
+            yield world
+        finally:
+            await asyncio.gather(*(_stop(p) for p in reversed(processes.values())))
+
+
+async def _start(name: str, arguments: list[str], folder: Path, env: Mapping[str, str]) -> asyncio.subprocess.Process:
+    with (folder / f"{name}.log").open("wb") as log:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE if name == "emulator" else log,
+            stderr=log,
+            env=dict(env),
+            start_new_session=True,  # Ctrl-C reaches the demo only, which then stops them in order
+        )
+
+
+async def _endpoints(emulator: asyncio.subprocess.Process, folder: Path) -> dict[str, Any]:
+    assert emulator.stdout is not None  # noqa: S101 - asked for a pipe
+    try:
+        async with asyncio.timeout(START_S):
+            text = await emulator.stdout.readline()
+        found = json.loads(text)
+    except (TimeoutError, ValueError) as error:
+        raise DemoError(f"the emulator did not start; its log: {folder / 'emulator.log'}") from error
+    return dict(found)
+
+
+async def _ready(world: World) -> None:
+    loop = asyncio.get_running_loop()
+    give_up = loop.time() + START_S
+    while True:
+        try:
+            await world.watchdog("GET", "/readyz")
+        except DemoError:
+            if loop.time() > give_up or any(p.returncode is not None for p in world.processes.values()):
+                raise
+            await asyncio.sleep(0.1)
+        else:
+            return
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.send_signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(STOP_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

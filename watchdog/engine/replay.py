@@ -1,0 +1,260 @@
+"""Judges a watch in virtual time: a day of evidence within a second, by the very fold that runs live.
+
+The fold is told of every deadline when it is due, as the runner does, so a decision falls at the moment at which it
+would have been taken. Rollbacks are supposed to succeed: nobody is asked, and what a good one would bring (the split
+routed, passing probes, clean requests) is folded in after it.
+"""
+
+from bisect import insort
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from math import inf
+
+from watchdog.core import watch as folding
+from watchdog.core.commands import Announce, Command, Restore
+from watchdog.core.events import Event, Opened, Probed, Sampled, Target, Ticked, TrafficSeen, Written
+from watchdog.core.model import Counts, Deploy, Outcome, Passed, Sample, Split
+from watchdog.core.policy import Policy
+from watchdog.core.probing import ProbeAnswer, Purpose, Role
+from watchdog.core.state import Watch
+
+CANDIDATE = "candidate"
+"""What the revision under judgement is called where a file does not say."""
+PREVIOUS = Split.of({"previous": 100})
+"""What served before it there."""
+ROUTED_AFTER_S = 1.0
+"""How long after the decision a supposed rollback is routed."""
+PATIENCE_S = 120.0
+"""A journal that ends within this time after a decision may end before its write."""
+PROVING = 1e12
+"""Clean requests that a supposed rollback is proven with: more than any row can ask for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A decision, `at_s` seconds after the cutover."""
+
+    at_s: float
+    action: str
+    criterion: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What a replay found. `outcome` is None when a journal ends before its watch does."""
+
+    watch: Watch
+    decisions: tuple[Told, ...]
+    ended_s: float
+    outcome: Outcome | None
+    reason: str
+    origin: float = 0.0
+    """The cutover in the fold's own time, from which `…_s` are counted."""
+    unasked: tuple[float, ...] = ()
+    """Of a journal: traffic writes (seconds since the cutover) that this fold did not ask for."""
+    unanswered: tuple[float, ...] = ()
+    """Of a journal: rollbacks that this fold asks for, and that the journal goes on without."""
+
+
+def opening_of(policy: Policy, *, ends_s: float | None) -> Opened:
+    """A watch of a file's evidence: cutover at 0, so that every time of the fold is seconds since the cutover.
+
+    No lags are announced, nothing was measured before, there is no control and no cold start (DESIGN section 8).
+    `ends_s`: where the evidence ends; None when it reaches the policy's own end.
+    """
+    return Opened(
+        at=0.0,
+        watch="replay",
+        deploy=Deploy(service=policy.service.keys[0], revision=CANDIDATE),
+        policy=policy.canonical(),
+        policy_hash=policy.hash,
+        target=Target(split=PREVIOUS, source="caller"),
+        split=Split.of({CANDIDATE: 100}),
+        cutover_at=0.0,
+        ends_at=ends_s,
+        armed=None,
+        cold_start=False,
+    )
+
+
+def batches(samples: Iterable[Sample]) -> Iterator[Sampled]:
+    """Samples as events, in the order in which they were seen; those seen together come together."""
+    waiting: list[Sample] = []
+    for sample in samples:
+        if waiting and sample.seen != waiting[-1].seen:
+            yield Sampled(at=waiting[-1].seen, samples=tuple(waiting))
+            waiting = []
+        waiting.append(sample)
+    if waiting:
+        yield Sampled(at=waiting[-1].seen, samples=tuple(waiting))
+
+
+def judge(opening: Opened, events: Iterable[Event]) -> Judgement:
+    """Fold the events in virtual time up to the end of the watch; rollbacks are supposed to succeed."""
+    run = _Run(opening)
+    for event in events:
+        run.advance_to(event.at)
+        if not run.watch.open:
+            break
+        run.fold(event)
+    run.advance_to(inf)
+    return run.judgement()
+
+
+def refold(opening: Opened, events: Iterable[Event]) -> Judgement:
+    """Fold a journal exactly as it was folded live: every event is there already, nothing is supposed."""
+    run = _Run(opening, suppose=False)
+    last = opening.at
+    for event in events:
+        run.fold(event)
+        if isinstance(event, Written):
+            run.answer(event.at)
+        last = event.at
+    # Times of a journal that came as text are cut to a millisecond: what was due at the last event is due here too.
+    run.fold(Ticked(at=last + 0.001))
+    run.forget_asked_after(last - PATIENCE_S)
+    return run.judgement()
+
+
+def under(policy: Policy, opening: Opened, events: Sequence[Event]) -> tuple[Opened, list[Event]]:
+    """A journal's evidence as it would be judged under another policy.
+
+    What the old policy's rollback brought is left out, and the evidence ends where it moved the traffic away.
+    """
+    moved = min((e.at for e in events if isinstance(e, Written) and e.result == "done"), default=inf)
+    ends = opening.ends_at
+    if moved < inf:
+        ends = min(moved, inf if ends is None else ends)
+    kept: list[Event] = [e for e in events if e.at <= moved and not isinstance(e, Written)]
+    return replace(opening, policy=policy.canonical(), policy_hash=policy.hash, ends_at=ends), kept
+
+
+@dataclass(slots=True)
+class _Run:
+    """One replay under way."""
+
+    opening: Opened
+    suppose: bool = True
+    watch: Watch = field(init=False)
+    decisions: list[Told] = field(default_factory=list)
+    supposed: list[Event] = field(default_factory=list)
+    """What the rollback brings, in order, not folded in yet."""
+    asked: list[float] = field(default_factory=list)
+    """Rollbacks asked for and not answered yet, in the fold's time."""
+    unasked: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.watch, commands = folding.opened(self.opening)
+        self._take(commands)
+
+    def advance_to(self, at: float) -> None:
+        """Let time pass: fire deadlines at their moments, fold in what is supposed to happen."""
+        while self.watch.open:
+            due = self.watch.due
+            if due <= self.watch.at:  # stays due by rounding: asked again a little later, as the fold itself does
+                due = self.watch.at + folding.LEAST_STEP_S
+            if self.supposed and self.supposed[0].at <= due:
+                if self.supposed[0].at > at:
+                    return
+                self.fold(self.supposed.pop(0))
+            elif due > at or due == inf:
+                return
+            else:
+                self.fold(Ticked(at=due))
+
+    def fold(self, event: Event) -> None:
+        """One event."""
+        self.watch, commands = folding.advance(self.watch, event)
+        if commands:
+            self._take(commands)
+
+    def answer(self, at: float) -> None:
+        """The journal says how a write ended."""
+        if self.asked:
+            self.asked.pop()
+        else:
+            self.unasked.append(at)
+
+    def forget_asked_after(self, at: float) -> None:
+        """What was asked for in the last moments of a journal has no answer in it yet."""
+        self.asked = [t for t in self.asked if t <= at]
+
+    def judgement(self) -> Judgement:
+        """What was found."""
+        watch = self.watch
+        ended = watch.ended_at if watch.ended_at is not None else watch.at
+        return Judgement(
+            watch=watch,
+            decisions=tuple(self.decisions),
+            ended_s=ended - self._origin,
+            outcome=watch.outcome,
+            reason=watch.reason,
+            origin=self._origin,
+            unasked=tuple(at - self._origin for at in self.unasked),
+            unanswered=() if self.suppose else tuple(at - self._origin for at in self.asked),
+        )
+
+    @property
+    def _origin(self) -> float:
+        cutover = self.watch.cutover_at
+        return self.watch.opened_at if cutover is None else cutover
+
+    def _take(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            if isinstance(command, Announce) and command.event == "decision":
+                f = command.fields
+                self.decisions.append(
+                    Told(
+                        at_s=command.at - self._origin,
+                        action=str(f["action"]),
+                        criterion=str(f["criterion"]),
+                        reason=str(f["reason"]),
+                    )
+                )
+            elif isinstance(command, Restore):
+                self.asked.append(self.watch.at)
+                for event in _supposed(self.watch) if self.suppose else ():
+                    insort(self.supposed, event, key=lambda e: e.at)
+
+
+def _supposed(watch: Watch) -> Iterator[Event]:
+    """What follows on a rollback that succeeds: written at once, routed soon, and everything is well again."""
+    policy, at = watch.rules.policy, watch.at
+    rollback = watch.rollback
+    goal = watch.target.split
+    if policy.rollback.mode == "observe" and not (rollback and rollback.by):
+        reason = f"would have moved traffic from {watch.split} to {goal}"
+        yield Written(at=at, result="observed", reason=reason, before=watch.split, after=goal)
+        return
+    yield Written(at=at, result="done", reason="", before=watch.split, after=goal)
+    routed = at + ROUTED_AFTER_S
+    yield TrafficSeen(at=routed, split=goal, tags=watch.tags)
+    verified = routed + policy.rollback.settle_s
+    yield _clean_requests(watch, routed, verified)
+    for i in range(policy.rollback.verify_probes):
+        for name, probe in policy.probes.items():
+            if probe.critical:
+                yield _passing(name, verified + 1.0 + i)
+
+
+def _clean_requests(watch: Watch, start: float, end: float) -> Sampled:
+    """Requests without fault to the restored revision, for every row that counts them."""
+    samples = tuple(
+        Sample(
+            source="supposed",
+            check=check,
+            revision=watch.target.revision,
+            start=start,
+            end=end,
+            seen=end,
+            evidence=Counts(0.0, PROVING),
+        )
+        for check in watch.rules.by_check
+    )
+    return Sampled(at=end, samples=samples)
+
+
+def _passing(name: str, at: float) -> Probed:
+    answer = ProbeAnswer(evidence=Passed(), started_at=at, ended_at=at, status=200)
+    return Probed(at=at, probe=name, role=Role.PUBLIC, purpose=Purpose.VERIFY, scheduled_at=at, answer=answer)
