@@ -20,7 +20,7 @@ from watchdog.core import service as facts
 from watchdog.core.model import ServiceKey
 from watchdog.core.policy import Policy
 from watchdog.engine.clock import SystemClock
-from watchdog.engine.outbox import Outbox, OutboxHooks
+from watchdog.engine.outbox import Outbox, OutboxHooks, OutboxSettings
 from watchdog.engine.supervisor import Supervisor
 from watchdog.engine.tools import Follower, Tools, ignore
 from watchdog.errors import ConfigError
@@ -144,6 +144,7 @@ async def build(
             clock,
             owner=owner,
             jitter=random.random,
+            settings=OutboxSettings(lease_ttl_s=settings.lease_ttl_s),
             hooks=OutboxHooks(
                 counted=lambda channel, kind, result: metrics.notifications_total.labels(channel, kind, result).inc(),
                 oldest_pending=lambda channel, age: metrics.notification_oldest_pending_seconds.labels(channel).set(age),

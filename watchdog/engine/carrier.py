@@ -15,6 +15,8 @@ from watchdog.ports import Clock, Delivery, Jitter, Lease, Notifier, Receipt, St
 _log = structlog.get_logger(__name__)
 
 _STORE_RETRY_S: Final = 1.0
+_LAST_S: Final = 0.5
+"""For each of the two last steps of a shutdown; the whole process has 5 s."""
 _LONGEST_WISH_S: Final = 3600.0
 """A provider that asks for more patience than this is asked again all the same: somebody waits for the page."""
 _DEAD_KEPT: Final = 1000
@@ -34,7 +36,7 @@ class OutboxSettings:
     concurrency: int = 4
     """Threads served at once on one channel, so that one message that hangs does not hold up another watch's page."""
     lease_ttl_s: float = 15.0
-    grace_s: float = 2.0
+    grace_s: float = 1.5
     """On shutdown, how long a message on its way may take to arrive."""
     measure_every_s: float = 5.0
 
@@ -226,11 +228,11 @@ class Carrier:
             for task in late:
                 task.cancel()
             if late:
-                await asyncio.wait(late, timeout=1.0)
+                await asyncio.wait(late, timeout=_LAST_S)
         lease, self._lease = self._lease, None
         if lease is not None:
             try:
-                async with asyncio.timeout(1.0):
+                async with asyncio.timeout(_LAST_S):
                     await self._store.release(lease)
             except (TemporaryError, TimeoutError) as fault:
                 _log.info("outbox_lease_left_to_expire", channel=self.channel, error=str(fault))

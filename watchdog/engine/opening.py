@@ -58,17 +58,15 @@ async def open_watch(
     """The first event of a watch of `notice.revision` (the latest created one where it names none)."""
     key, now = service.key, tools.clock.now()
     revision = notice.revision or state.latest_created or state.latest_ready
-    revisions, announced = await asyncio.gather(
-        revisions_of(tools, key), metering.announce(tools, key, policy, PATIENCE_S)
-    )
-    lags, notes = announced
+    revisions = await revisions_of(tools, key)
     target = find_target(notice, state, service, revisions, revision, now)
     found = next((r for r in revisions if r.name == revision), None)
     safe = notice.rollback_safe and (found is None or found.rollback_safe)
     serves = state.split.percent_of(revision) > 0
     cutover = now if serves else None
-    before = await metering.baselines(
-        tools, key, policy, revision=target.revision, until=cutover or now, patience_s=PATIENCE_S
+    (lags, notes), before = await asyncio.gather(
+        metering.announce(tools, key, policy, PATIENCE_S),
+        metering.baselines(tools, key, policy, revision=target.revision, until=now, patience_s=PATIENCE_S),
     )
     if notice.observe:
         policy = policy.model_copy(update={"rollback": policy.rollback.model_copy(update={"mode": "observe"})})
@@ -99,8 +97,15 @@ async def open_watch(
         armed=None if hand else tuple(armed),
         sick_before=tuple(sick),
         notes=tuple(notes),
+        own_url=_own_url(policy, state),
         link=f"{tools.page_url}/watches/{watch_id}" if tools.page_url else "",
     )
+
+
+def _own_url(policy: Policy, state: ServiceState) -> str:
+    """Cloud Run's own URL where the policy names another one for users."""
+    public = (policy.service.url or "").rstrip("/")
+    return state.url if public and state.url.rstrip("/") != public else ""
 
 
 def _ends(notice: Notice, now: float, cutover: float | None) -> float | None:

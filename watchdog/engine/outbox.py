@@ -53,7 +53,7 @@ class Outbox:
             carrier.wake()
 
     async def run(self) -> None:
-        """Deliver until cancelled; then ends within `grace_s` and two seconds more, whatever a channel does."""
+        """Deliver until cancelled; then ends within `grace_s` and one second more, whatever a channel does."""
         async with asyncio.TaskGroup() as group:
             for carrier in self._carriers:
                 group.create_task(self._forever(carrier.run), name=f"outbox/{carrier.channel}")
