@@ -36,7 +36,8 @@ def sentence(event: str, fields: Mapping[str, Any]) -> str:
     match event:
         case "watch_opened":
             where = f"{f['service']} in {f['region']}"
-            return f"Watching {f['revision']} of {where}; a rollback would go to {percents(f['previous'])}."
+            back = f"a rollback would go to {percents(f['previous'])}" if f["previous"] else "no split to go back to is known"
+            return f"Watching {f['revision']} of {where}; {back}."
         case "cutover":
             return f"{f['revision']} serves traffic: {percents(f['split'])}."
         case "verdict_changed":
@@ -95,7 +96,8 @@ def panel(view: Mapping[str, Any]) -> RenderableType:
 def _head(view: Mapping[str, Any]) -> Text:
     where = f"{view['service']} in {view['region']}"
     text = Text.assemble((where, "bold"), f"  {view['revision']}  ", (str(view["state"]).replace("_", " "), "bold cyan"))
-    text.append(f"   serves {percents(view['split'])}   back to {percents(view['target']['split'])}", style="dim")
+    back = percents(view["target"]["split"]) if view["target"]["split"] else "nothing known"
+    text.append(f"   serves {percents(view['split'])}   back to {back}", style="dim")
     return text
 
 

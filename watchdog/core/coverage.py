@@ -12,6 +12,8 @@ BLIND_DIRECT_S = 300.0
 BLIND_LAGGED_S = 600.0
 DIRECT_LAG_S = 30.0
 """Feeds that are at most this late are direct."""
+NAMED = 4
+"""Rows that a sentence names before it counts the rest."""
 _NONE = Cover()
 
 
@@ -110,8 +112,14 @@ def conclude(watch: Watch) -> tuple[Outcome, str]:
     if warned:
         reason = f"Every rollback criterion held; warnings: {listing(warned)}."
     if unproven:
-        reason += f" Inconclusive: {listing(unproven)}."
+        reason += f" Inconclusive, for lack of evidence: {_some(unproven)}."
     return Outcome.PASSED, reason
+
+
+def _some(labels: list[str]) -> str:
+    """The first few and how many more: the page lists them all."""
+    shown = labels[:NAMED]
+    return listing(shown if len(labels) <= NAMED else [*shown, f"{len(labels) - NAMED} more rows"])
 
 
 _BAD = frozenset({Verdict.WARN, Verdict.FAIL})

@@ -77,6 +77,9 @@ class Opened:
     sick_before: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     link: str = ""
+    own_url: str = ""
+    """Cloud Run's own URL of the service where users take another one (a domain, a load balancer): asked beside it while
+    the revision has all traffic, to tell an edge fault from a fault of the release."""
     cold_start: bool = True
 
 
@@ -290,6 +293,7 @@ def _encode_opened(e: Opened) -> dict[str, Any]:
         "sick_before": list(e.sick_before),
         "notes": list(e.notes),
         "link": e.link,
+        "own_url": e.own_url,
         "cold_start": e.cold_start,
     }
 
@@ -314,6 +318,7 @@ def _decode_opened(at: float, b: Mapping[str, Any]) -> Opened:
         sick_before=tuple(b["sick_before"]),
         notes=tuple(b["notes"]),
         link=b["link"],
+        own_url=b["own_url"],
         cold_start=b["cold_start"],
     )
 

@@ -11,13 +11,13 @@ from watchdog.core.decide import Step
 from watchdog.core.events import Probed
 from watchdog.core.model import Action, Failed, Missing, Passed, Sample, State, Table, Verdict
 from watchdog.core.probing import ProbeAnswer, Role
+from watchdog.core.rules import PROBE_SOURCE
 from watchdog.core.state import Confirmation, ProbeState, Trigger, Watch
 from watchdog.core.text import share, span
 
 FAILING = "health_check failing"
 COLD_CONTROL_S = 30.0
 """A control that only times out counts as sick after this long: it may be starting cold."""
-PROBE_SOURCE = "probe"
 
 
 def effective(watch: Watch, probe: str, answer: ProbeAnswer) -> ProbeAnswer:

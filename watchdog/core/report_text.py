@@ -103,6 +103,26 @@ def percent_text(ratio: float | None) -> str:
     return "–" if ratio is None else share(ratio)
 
 
+def is_silent(row: Mapping[str, Any]) -> bool:
+    """Whether a criterion has nothing to show: with a whole policy those are the most, and would bury the others."""
+    return row.get("verdict") == "INCONCLUSIVE" and not row.get("n") and row.get("value") is None
+
+
+def silent_rows(view: Mapping[str, Any]) -> Sequence[tuple[str, Sequence[str]]]:
+    """The silent criteria as (why, labels), in the policy's order."""
+    grouped: dict[str, list[str]] = {}
+    for row in view.get("criteria") or ():
+        if is_silent(row):
+            label = str(row.get("label") or row["id"])
+            if row.get("table") == "window_criteria":
+                window = str(row.get("window"))
+                label += f" ({WINDOW_NAMES.get(window, window)})"
+            labels = grouped.setdefault(str(row.get("reason") or "no evidence yet"), [])
+            if label not in labels:
+                labels.append(label)
+    return list(grouped.items())
+
+
 def _plain(text: Any) -> str:
     """One line without markup of its own."""
     return _MARKUP.sub(r"\\\1", " ".join(str(text).split()))
@@ -249,8 +269,10 @@ def first_failure(records: Sequence[Mapping[str, Any]], decided_at: float) -> fl
 
 
 def _criteria(view: Mapping[str, Any]) -> str:
-    rows = sorted(view.get("criteria") or (), key=lambda r: _ORDER.get(str(r.get("verdict")), 5))
-    return _table(
+    rows = sorted(
+        (r for r in view.get("criteria") or () if not is_silent(r)), key=lambda r: _ORDER.get(str(r.get("verdict")), 5)
+    )
+    table = _table(
         ("Verdict", "Criterion", "Value", "Limit", "Bad of total", "Proof", "Action", "Why"),
         [
             (
@@ -266,6 +288,8 @@ def _criteria(view: Mapping[str, Any]) -> str:
             for row in rows
         ],
     )
+    silent = [f"{labels}: {why}" for why, names in silent_rows(view) for labels in [", ".join(names)]]
+    return "\n\n".join(part for part in (table, "Without evidence:" if silent else "", _bullets(silent)) if part)
 
 
 def _probes(view: Mapping[str, Any]) -> str:

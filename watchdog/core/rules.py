@@ -17,6 +17,10 @@ UPPER = "_upper"
 rollback counts only what certainly was slower (research/statistics.md section 4)."""
 
 
+PROBE_SOURCE = "probe"
+"""The source of our own probes' samples."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """A row that can be judged, or the reason why it cannot."""
@@ -89,6 +93,8 @@ class Rules:
         known = self.lags.get((source, check))
         if known is not None:
             return known
+        if source == PROBE_SOURCE:  # seen before the interval it stands for has ended
+            return Lag(source=source, check=check, period_s=0.0, lag_s=0.0)
         return Lag(source=source, check=check, period_s=width_s, lag_s=10.0 if width_s <= 10.0 else 180.0)  # noqa: PLR2004
 
 

@@ -207,6 +207,7 @@ class Watch:
     ends_at: float = inf
     policy_hash: str = ""
     link: str = ""
+    own_url: str = ""
     armed_by_hand: bool = False
     sick_before: tuple[str, ...] = ()
     streams: Mapping[tuple[str, str, str], Stream] = field(default_factory=dict)
@@ -290,10 +291,13 @@ class Watch:
         return self.split.sole == self.revision
 
     def tag_url(self, role: Role) -> str | None:
-        """The tag URL of a role's revision; None without a tag."""
+        """The URL that reaches a role's revision whatever users take; None where there is none.
+
+        The watched revision's own one is its tag URL or, while it has all traffic, Cloud Run's own URL of the service.
+        """
         urls = tags_by_revision(self.tags)
         if role is Role.OWN:
-            return urls.get(self.revision)
+            return urls.get(self.revision) or (self.own_url or None if self.sole else None)
         return urls.get(self.target.revision) if role is Role.CONTROL else None
 
     @property

@@ -60,6 +60,7 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         tags=event.tags,
         policy_hash=event.policy_hash,
         link=event.link,
+        own_url=event.own_url,
         armed_by_hand=event.armed is None,
         sick_before=event.sick_before,
         verdicts=tuple(RuleState(since=event.at, reason=r.why_not or "no evidence yet") for r in rules.rules),
