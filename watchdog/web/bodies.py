@@ -1,0 +1,225 @@
+"""The API's bodies: what may be posted, and what is answered. The OpenAPI document is generated from these.
+
+Requests refuse unknown fields: a misspelt `rollback_safe` must not be taken for a missing one.
+"""
+
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+
+from watchdog.core.conditions import format_duration, parse_duration
+
+LONGEST_EXTENSION_S: Final = 7 * 86400.0
+
+_NAME = r"^[A-Za-z0-9]([A-Za-z0-9._:-]{0,253}[A-Za-z0-9])?$"
+Name = Annotated[str, StringConstraints(pattern=_NAME)]
+"""A project, region, service or revision."""
+Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]{0,63}$")]
+"""A signal or a sign-off: lower case, digits, `_`, `.`, `-`."""
+
+
+def _seconds(value: object) -> float:
+    if not isinstance(value, str):
+        raise ValueError("must be a text with a unit: 30m, 2h")  # noqa: TRY004 - pydantic turns only this one into 422
+    return parse_duration(value)
+
+
+def _bounded(value: float) -> float:
+    if not 0 < value <= LONGEST_EXTENSION_S:
+        raise ValueError(f"must be more than nothing and at most {format_duration(LONGEST_EXTENSION_S)}")
+    return value
+
+
+Span = Annotated[
+    float,
+    BeforeValidator(_seconds, json_schema_input_type=str),
+    AfterValidator(_bounded),
+    Field(description="A duration with its unit: 30m, 2h, 1h30m.", examples=["2h"]),
+]
+
+
+class Request(BaseModel):
+    """A request body."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class DeployNotice(Request):
+    """A pipeline says that it has deployed."""
+
+    project: Name
+    region: Name
+    service: Name
+    revision: Name | None = Field(None, description="The revision that begins to serve. Left out: the newest one.")
+    version: Text | None = None
+    deployer: Text | None = None
+    notes: Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000)] | None = None
+    previous: dict[Name, Annotated[int, Field(ge=0, le=100)]] | None = Field(
+        None,
+        description="The split that served before: revision to percent, 100 in all.",
+        examples=[{"api-00041": 100}],
+    )
+    rollback_safe: bool = Field(
+        default=True, description="False when going back would do harm (a migration): page, never roll back."
+    )
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> "DeployNotice":
+        if self.previous is not None and sum(self.previous.values()) != 100:
+            raise ValueError(f"previous adds up to {sum(self.previous.values())} %, it must be 100 %")
+        return self
+
+
+class Signal(Request):
+    """A statement from outside about the deploy."""
+
+    signal: Word = Field(examples=["critical_functionality_broken", "database_corruption", "security_vulnerability"])
+    reason: Text = ""
+    by: Text = ""
+
+
+class RollbackOrder(Request):
+    """A person wants the previous split back; also the answer to a request for approval."""
+
+    reason: Reason
+    by: Text = ""
+
+
+class Order(Request):
+    """A person acts on a watch."""
+
+    reason: Text = ""
+    by: Text = ""
+
+
+class Extension(Order):
+    """A person wants the watch to go on for longer."""
+
+    for_: Span = Field(alias="for")
+
+
+class SignOff(Order):
+    """A person confirms a manual item."""
+
+    name: Word = Field(examples=["user_feedback"])
+
+
+class ReleaseOrder(Order):
+    """Let traffic follow new revisions again after a rollback has pinned it."""
+
+    on_next: bool = Field(default=False, description="Wait until a revision newer than the bad one is ready.")
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+class Answer(BaseModel):
+    """A response body. It may hold more than is named here."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Accepted(Answer):
+    """The request is in the inbox; the owner of the watch folds it in within about half a second."""
+
+    accepted: bool = True
+    detail: str
+    watch: str | None = None
+    service: str | None = None
+    repeated: bool = Field(description="True when the same request was in the inbox already; it counts once.")
+
+
+class PendingWatch(Answer):
+    """The notice is in the inbox, and the watch has not appeared within 3 s."""
+
+    id: str
+    state: str = "pending"
+    detail: str
+
+
+class WatchSummary(Answer):
+    """One watch in a list."""
+
+    id: str
+    project: str
+    service: str
+    region: str
+    revision: str
+    version: str | None = None
+    previous: dict[str, float]
+    state: str
+    window: str | None
+    opened_at: str
+    ends_at: str | None = None
+    ended_at: str | None = None
+    outcome: str | None
+    reason: str
+
+
+class WatchList(Answer):
+    """Newest first."""
+
+    watches: list[WatchSummary]
+
+
+class WatchView(WatchSummary):
+    """A watch with all its evidence."""
+
+    windows: list[dict[str, Any]]
+    criteria: list[dict[str, Any]]
+    probes: list[dict[str, Any]]
+    decisions: list[dict[str, Any]]
+    timeline: list[dict[str, Any]]
+    rollback: dict[str, Any] | None
+    incident: dict[str, Any] | None
+
+
+class Event(Answer):
+    """A row of the watch's journal."""
+
+    seq: int
+    at: str
+    seen_at: str
+    kind: str
+    schema_: int = Field(alias="schema")
+    body: dict[str, Any]
+    late: bool
+
+
+class Report(Answer):
+    """Everything the Markdown report is written from."""
+
+    watch: WatchView
+    events: list[Event]
+
+
+class GateAnswer(Answer):
+    """May this image be deployed?"""
+
+    allowed: bool
+    reason: str
+
+
+class Alive(Answer):
+    """The process answers."""
+
+    status: str
+    version: str
+
+
+class Ready(Answer):
+    """The daemon can do its work."""
+
+    status: str
+    reason: str
+
+
+class ProblemDocument(Answer):
+    """RFC 9457."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str

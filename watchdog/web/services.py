@@ -1,0 +1,43 @@
+"""What the web needs from outside, in one value, and where handlers find it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from watchdog import ports
+from watchdog.core.model import ServiceKey
+from watchdog.telemetry import Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebServices:
+    """Everything a handler may use."""
+
+    store: ports.Store
+    clock: ports.Clock
+    metrics: Metrics
+    services: Sequence[ServiceKey]
+    """The services of the loaded policies."""
+    ready: Callable[[], tuple[bool, str]]
+    """Whether the daemon can do its work, and one sentence why (not)."""
+    why_not_deploy: Callable[[ServiceKey, str], Awaitable[str | None]]
+    """One sentence why an image must not be deployed (it is known-bad there), None when it may be. Reads only."""
+    why_not_release: Callable[[ServiceKey], Awaitable[str | None]]
+    """One sentence why traffic cannot be released now, None when it can. Reads only."""
+    version: str
+    new_id: Callable[[], str]
+    """Makes a short, unique, URL-safe watch id."""
+    api_token: str | None = field(default=None, repr=False)
+    """What unsafe verbs must bear; None or empty refuses them all."""
+
+
+SERVICES = web.AppKey("services", WebServices)
+CLOSING = web.AppKey("closing", asyncio.Event)
+"""Set when the server shuts down, so that open streams end."""
+
+
+def services_of(request: web.Request) -> WebServices:
+    """The services of the app that serves this request."""
+    return request.app[SERVICES]

@@ -1,0 +1,78 @@
+"""The acting half of the API for a watch: each verb becomes a letter to the watch's owner."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiohttp import web
+
+from watchdog.core.model import State
+from watchdog.ports import WatchRow
+from watchdog.web.bodies import Extension, Order, RollbackOrder, Signal, SignOff
+from watchdog.web.inbox import body_of, post
+from watchdog.web.lookup import watch_of, watch_stream
+from watchdog.web.problems import Handler, Problem
+
+_MOVED: Final = frozenset({"writing", "settling", "verifying", "done"})
+
+VERBS: Final[Mapping[str, type[Order | RollbackOrder]]] = {
+    "rollback": RollbackOrder,
+    "ack": Order,
+    "hold": Order,
+    "pause": Order,
+    "resume": Order,
+    "extend": Extension,
+    "finish": Order,
+    "signoffs": SignOff,
+}
+"""The last part of the path → the body it takes."""
+
+
+async def signal(request: web.Request) -> web.Response:
+    """A statement from outside about the deploy."""
+    body = await body_of(request, Signal)
+    row = await watch_of(request)
+    _refuse_ended(row, "signal")
+    return await _accept(request, row, "signal", {"signal": body.signal, "reason": body.reason, "by": body.by or "api"})
+
+
+def operator(path: str) -> Handler:
+    """The handler of one of `VERBS`."""
+    model = VERBS[path]
+    verb = "signoff" if path == "signoffs" else path
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        body = await body_of(request, model)
+        row = await watch_of(request)
+        _refuse_impossible(row, verb)
+        letter: dict[str, Any] = {"verb": verb, "by": body.by or "api", "reason": body.reason}
+        if isinstance(body, Extension):
+            letter["for_s"] = body.for_
+        if isinstance(body, SignOff):
+            letter["name"] = body.name
+        return await _accept(request, row, "operator", letter)
+
+    return handle
+
+
+async def _accept(request: web.Request, row: WatchRow, kind: str, letter: Mapping[str, Any]) -> web.Response:
+    new = (await post(request, watch_stream(row.id), kind, letter)).new
+    detail = "In the inbox." if new else "The same request is in the inbox already; it counts once."
+    answer = {"accepted": True, "watch": row.id, "repeated": not new, "detail": detail}
+    return web.json_response(answer, status=202, headers={"Location": f"/api/v1/watches/{row.id}"})
+
+
+def _refuse_ended(row: WatchRow, verb: str) -> None:
+    if row.state == State.ENDED:
+        raise Problem(412, f"Watch {row.id} has ended ({row.outcome}), so {verb} can no longer have an effect.")
+
+
+def _refuse_impossible(row: WatchRow, verb: str) -> None:
+    """Refuse what can never come true, from the read model. What is decided in this second is left to the owner."""
+    incident = row.view.get("incident") or {}
+    if verb == "ack" and incident and not incident.get("resolved_at"):
+        return  # the page outlives the watch
+    _refuse_ended(row, verb)
+    rollback = row.view.get("rollback") or {}
+    if verb == "rollback" and rollback.get("state") in _MOVED:
+        state = "done" if rollback["state"] == "done" else "under way"
+        raise Problem(412, f"The rollback of watch {row.id} is {state}: there is one a deploy.")
