@@ -120,11 +120,11 @@ async def test_what_can_no_longer_come_true_is_refused_with_412(site: Site) -> N
     assert await site.letters("watch/w9q1c4") == []
 
 
-async def test_a_page_can_be_acknowledged_after_its_watch_has_ended(site: Site) -> None:
-    """Escalation goes on until somebody has it, and an ended watch is when that is read."""
+async def test_an_ended_watch_takes_no_acknowledgement(site: Site) -> None:
+    """Nobody would fold it in: a 202 must be a promise."""
     await site.put(views.rolled_back())
 
-    assert (await site.send("/api/v1/watches/w9q1c4/ack"))[0] == 202
+    assert (await site.send("/api/v1/watches/w9q1c4/ack"))[0] == 412
 
 
 async def test_a_rollback_that_was_only_observed_may_be_ordered_by_a_person(site: Site) -> None:

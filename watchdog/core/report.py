@@ -140,9 +140,8 @@ def _counted(watch: Watch, index: int) -> tuple[float, float, str]:
 
 
 def _value_text(rule: Rule, state: RuleState, value: float | None, bad: float, total: float) -> str:
-    if rule.family is Family.LATENCY and total:
-        slow = f"{share(bad / total)} slower than {reading(rule.row.metric, rule.threshold or 0.0)}"
-        return f"{reading(rule.row.metric, state.value)} ({slow})" if state.value is not None else slow
+    if rule.family is Family.LATENCY and total and state.value is None:
+        return f"{share(bad / total)} slower"
     if value is None:
         return "–"
     return share(value) if rule.family is Family.PROBES else reading(rule.row.metric, value)

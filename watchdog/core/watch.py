@@ -226,7 +226,7 @@ def _act(step: Step, alarms: list[evaluate.Alarm]) -> None:
                 bad_share=alarm.bad_share,
             )
             warming.start(step, trigger)
-        elif not watch.verdicts[alarm.rule].decided and watch.rollback is None:
+        elif not watch.verdicts[alarm.rule].decided and watch.rollback is None and watch.warming is None:
             _advise(step, alarm)  # a rollback under way says it all: no second message for the same fault
 
 

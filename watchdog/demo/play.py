@@ -122,6 +122,10 @@ async def _act(world: World, scenario: Scenario, teller: Teller) -> list[str]:
         f"the real daemon with the BARQ policy (changed for the demo: url, {', '.join(FAST)})."
     )
     teller.say(f"Status page: {world.daemon}/", url=world.daemon)
+    name, good = scenario.service.name, scenario.good.revision
+    tagging = {"service": name, "traffic": {"LATEST": 100}, "tags": {"stable": good}, "wait": True}
+    await world.emulator("POST", "/emulator/traffic", tagging)
+    teller.say(f"Tagged {good} as stable, so that it can be warmed and asked whether going back would help.")
     await asyncio.sleep(scenario.before_s)
     deployed = await world.emulator("POST", "/emulator/deploy", scenario.deploy_body())
     teller.say(f"Deployed {deployed['revision']} ({scenario.release.image}).", revision=deployed["revision"])

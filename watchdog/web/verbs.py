@@ -68,9 +68,6 @@ def _refuse_ended(row: WatchRow, verb: str) -> None:
 
 def _refuse_impossible(row: WatchRow, verb: str) -> None:
     """Refuse what can never come true, from the read model. What is decided in this second is left to the owner."""
-    incident = row.view.get("incident") or {}
-    if verb == "ack" and incident and not incident.get("resolved_at"):
-        return  # the page outlives the watch
     _refuse_ended(row, verb)
     rollback = row.view.get("rollback") or {}
     if verb == "rollback" and rollback.get("state") in _MOVED:
