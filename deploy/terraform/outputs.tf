@@ -1,0 +1,9 @@
+output "service_account" {
+  description = "What the watchdog runs as; add it to the invokers of anything else that it should probe."
+  value       = google_service_account.watchdog.email
+}
+
+output "url" {
+  description = "Where pipelines, Slack and Prometheus find the watchdog; null for a worker pool, which has no URL."
+  value       = one(google_cloud_run_v2_service.watchdog[*].uri)
+}
