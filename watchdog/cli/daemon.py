@@ -6,7 +6,15 @@ from pathlib import Path
 import click
 import structlog
 
-from watchdog.cli.common import config_option, json_option, log_as, policies_of, run_until_signal, settings_of_environment, unwrap
+from watchdog.cli.common import (
+    config_option,
+    json_option,
+    log_as,
+    policies_of,
+    run_until_signal,
+    settings_of_environment,
+    unwrap,
+)
 from watchdog.cli.exits import OK
 from watchdog.core.policy import Policy
 from watchdog.errors import StoreUnavailableError, WatchdogError

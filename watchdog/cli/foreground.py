@@ -111,11 +111,18 @@ def _previous(_ctx: click.Context, _param: click.Parameter, value: str | None) -
 
 @click.command()
 @config_option
-@click.option("--service", help="Which service, where several policies are given: NAME, REGION/NAME or PROJECT/REGION/NAME.")
+@click.option(
+    "--service", help="Which service, where several policies are given: NAME, REGION/NAME or PROJECT/REGION/NAME."
+)
 @click.option("--revision", help="The revision to watch. Default: the latest created one.")
 @click.option("--previous", callback=_previous, metavar="REV=90,REV=10", help="The split that served before.")
 @click.option("--no-rollback-safe", is_flag=True, help="Never move traffic back: page with the runbook instead.")
-@click.option("--until", callback=_until, metavar="WINDOW|DURATION", help="End after a window (from the cutover) or a time (from now).")
+@click.option(
+    "--until",
+    callback=_until,
+    metavar="WINDOW|DURATION",
+    help="End after a window (from the cutover) or a time (from now).",
+)
 @click.option("--version", "version_", default="", help="The version that was deployed.")
 @click.option("--deployer", default="", help="Who deployed it.")
 @json_option

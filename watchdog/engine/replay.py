@@ -22,8 +22,8 @@ CANDIDATE = "candidate"
 """What the revision under judgement is called where a file does not say."""
 PREVIOUS = Split.of({"previous": 100})
 """What served before it there."""
-ROUTED_AFTER_S = 1.0
-"""How long after the decision a supposed rollback is routed."""
+PROBED_EVERY_S = 1.0
+"""How often the supposed probes prove a recovery, as live."""
 PATIENCE_S = 120.0
 """A journal that ends within this time after a decision may end before its write."""
 PROVING = 1e12
@@ -108,8 +108,6 @@ def refold(opening: Opened, events: Iterable[Event]) -> Judgement:
     last = opening.at
     for event in events:
         run.fold(event)
-        if isinstance(event, Written):
-            run.answer(event.at)
         last = event.at
     # Times of a journal that came as text are cut to a millisecond: what was due at the last event is due here too.
     run.fold(Ticked(at=last + 0.001))
@@ -120,13 +118,13 @@ def refold(opening: Opened, events: Iterable[Event]) -> Judgement:
 def under(policy: Policy, opening: Opened, events: Sequence[Event]) -> tuple[Opened, list[Event]]:
     """A journal's evidence as it would be judged under another policy.
 
-    What the old policy's rollback brought is left out, and the evidence ends where it moved the traffic away.
+    What the old policy's rollback brought is left out: the evidence ends where it moved the traffic away, or else with
+    the journal.
     """
     moved = min((e.at for e in events if isinstance(e, Written) and e.result == "done"), default=inf)
-    ends = opening.ends_at
-    if moved < inf:
-        ends = min(moved, inf if ends is None else ends)
-    kept: list[Event] = [e for e in events if e.at <= moved and not isinstance(e, Written)]
+    last = events[-1].at if events else opening.at
+    ends = min(moved, last, inf if opening.ends_at is None else opening.ends_at)
+    kept: list[Event] = [e for e in events if e.at <= ends and not isinstance(e, Written)]
     return replace(opening, policy=policy.canonical(), policy_hash=policy.hash, ends_at=ends), kept
 
 
@@ -168,13 +166,11 @@ class _Run:
         self.watch, commands = folding.advance(self.watch, event)
         if commands:
             self._take(commands)
-
-    def answer(self, at: float) -> None:
-        """The journal says how a write ended."""
-        if self.asked:
-            self.asked.pop()
-        else:
-            self.unasked.append(at)
+        if isinstance(event, Written):
+            if self.asked:
+                self.asked.pop()
+            else:
+                self.unasked.append(event.at)
 
     def forget_asked_after(self, at: float) -> None:
         """What was asked for in the last moments of a journal has no answer in it yet."""
@@ -183,13 +179,17 @@ class _Run:
     def judgement(self) -> Judgement:
         """What was found."""
         watch = self.watch
+        outcome, reason = watch.outcome, watch.reason
+        if self.suppose and self.asked and not watch.open and not _only_observes(watch):
+            # Decided at the evidence's very last moment, which left no time to suppose anything in.
+            outcome, reason = Outcome.ROLLED_BACK, f"Rolled back to {watch.target.split} as the evidence ends."
         ended = watch.ended_at if watch.ended_at is not None else watch.at
         return Judgement(
             watch=watch,
             decisions=tuple(self.decisions),
             ended_s=ended - self._origin,
-            outcome=watch.outcome,
-            reason=watch.reason,
+            outcome=outcome,
+            reason=reason,
             origin=self._origin,
             unasked=tuple(at - self._origin for at in self.unasked),
             unanswered=() if self.suppose else tuple(at - self._origin for at in self.asked),
@@ -221,21 +221,24 @@ class _Run:
 def _supposed(watch: Watch) -> Iterator[Event]:
     """What follows on a rollback that succeeds: written at once, routed soon, and everything is well again."""
     policy, at = watch.rules.policy, watch.at
-    rollback = watch.rollback
     goal = watch.target.split
-    if policy.rollback.mode == "observe" and not (rollback and rollback.by):
+    if _only_observes(watch):
         reason = f"would have moved traffic from {watch.split} to {goal}"
         yield Written(at=at, result="observed", reason=reason, before=watch.split, after=goal)
         return
     yield Written(at=at, result="done", reason="", before=watch.split, after=goal)
-    routed = at + ROUTED_AFTER_S
-    yield TrafficSeen(at=routed, split=goal, tags=watch.tags)
-    verified = routed + policy.rollback.settle_s
-    yield _clean_requests(watch, routed, verified)
+    yield TrafficSeen(at=at, split=goal, tags=watch.tags)
+    settled = at + policy.rollback.settle_s
+    yield _clean_requests(watch, at, settled + PROBED_EVERY_S)
     for i in range(policy.rollback.verify_probes):
         for name, probe in policy.probes.items():
             if probe.critical:
-                yield _passing(name, verified + 1.0 + i)
+                yield _passing(name, settled + (i + 1) * PROBED_EVERY_S)
+
+
+def _only_observes(watch: Watch) -> bool:
+    by_person = watch.rollback is not None and bool(watch.rollback.by)
+    return watch.rules.policy.rollback.mode == "observe" and not by_person
 
 
 def _clean_requests(watch: Watch, start: float, end: float) -> Sampled:

@@ -1,0 +1,293 @@
+"""The verbs that read: what goes on, what was deployed, and the report of a watch."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from watchdog.cli.exits import OK
+from watchdog.cli.options import echo_json, json_option
+
+if TYPE_CHECKING:
+    from watchdog.settings import Settings
+
+View = Mapping[str, Any]
+WIDE = 120
+"""Columns where the output is no terminal: a CI log, a file."""
+_WHERE = (
+    "Reads from the daemon at WATCHDOG_URL; where none answers, from the database at WATCHDOG_DATABASE_URL, where a "
+    "foreground `watchdog watch` leaves its watches."
+)
+
+
+# --- status -----------------------------------------------------------------------------------------------------------
+
+
+@click.command(epilog=_WHERE)
+@click.argument("watch", required=False, metavar="[WATCH]")
+@json_option
+def status(watch: str | None, *, as_json: bool) -> int:
+    """Show what is being watched, or where one WATCH stands.
+
+    Without WATCH: every open watch, one a line. With it (a watch's id, or a service whose open watch is meant):
+    windows, criteria with value, limit and evidence, probes, what was decided, and what to do next.
+
+    \b
+    Examples: watchdog status
+              watchdog status us-central1/barq-fleet-api
+    """  # noqa: D301 - click's mark for lines that it must not wrap
+    from watchdog.cli.common import settings_of_environment  # noqa: PLC0415 - after --help was asked for
+    from watchdog.cli.reach import answered  # noqa: PLC0415
+
+    settings = settings_of_environment()
+    if watch is not None:
+        return answered(lambda: _show(_watch(settings, watch), as_json=as_json), as_json=as_json)
+    return answered(lambda: _list(_watches(settings, only_open=True), as_json=as_json), as_json=as_json)
+
+
+def _list(rows: Sequence[View], *, as_json: bool) -> int:
+    if as_json:
+        echo_json({"watches": rows})
+        return OK
+    if not rows:
+        click.echo("No watch is open. `watchdog history` shows the deploys of the past.")
+        return OK
+    head = ("WATCH", "SERVICE", "REGION", "REVISION", "STATE", "WINDOW", "SINCE (UTC)", "UNTIL (UTC)")
+    _echo_table(
+        head,
+        [
+            (
+                row["id"],
+                row["service"],
+                row["region"],
+                row["revision"],
+                _words(row["state"]),
+                _words(row.get("window")),
+                _minute(row.get("cutover_at") or row.get("opened_at")),
+                _minute(row.get("ends_at")),
+            )
+            for row in rows
+        ],
+    )
+    return OK
+
+
+def _show(view: View, *, as_json: bool) -> int:
+    if as_json:
+        echo_json(view)
+        return OK
+    import sys  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415 - only where a panel is shown
+
+    from watchdog.core.advice import next_steps  # noqa: PLC0415
+    from watchdog.terminal import panel  # noqa: PLC0415
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+    console.print(panel(view))
+    ending = f"{_words(view['outcome']).upper()}: " if view.get("outcome") else ""
+    if ending or view.get("reason"):
+        click.echo(f"\n{ending}{view.get('reason', '')}")
+    for decision in view.get("decisions") or ():
+        click.echo(f"{str(decision['at'])[11:19]}  {_words(decision['action'])}: {decision['reason']}")
+    click.echo("\nWhat to do:")
+    for step in next_steps(view):
+        click.echo(f"  {step.sentence}")
+        if step.command:
+            click.echo(f"    {step.command}")
+    return OK
+
+
+# --- history ----------------------------------------------------------------------------------------------------------
+
+
+@click.command(epilog=_WHERE)
+@click.argument("service", required=False, metavar="[SERVICE]")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many, newest first.")
+@json_option
+def history(service: str | None, limit: int, *, as_json: bool) -> int:
+    """Show the deployment history: version, date, deployer, status, notes.
+
+    Every watch is a deploy. SERVICE (NAME, REGION/NAME or PROJECT/REGION/NAME) shows only its own.
+    """
+    from watchdog.cli.common import settings_of_environment  # noqa: PLC0415 - after --help was asked for
+    from watchdog.cli.reach import answered  # noqa: PLC0415
+
+    settings = settings_of_environment()
+
+    def act() -> int:
+        rows = [_deploy(row) for row in _watches(settings, only_open=False, service=service)[:limit]]
+        if as_json:
+            echo_json({"deploys": rows})
+        elif not rows:
+            click.echo(f"No deploy{f' of {service}' if service else ''} has been watched yet.")
+        else:
+            head = ("VERSION", "DATE (UTC)", "DEPLOYER", "STATUS", "SERVICE", "REGION", "REVISION", "WATCH", "NOTES")
+            columns = ("version", "date", "deployer", "status", "service", "region", "revision", "watch", "notes")
+            shown = [{**row, "date": _minute(row["date"])} for row in rows]
+            _echo_table(head, [[str(row[column] or "") for column in columns] for row in shown])
+        return OK
+
+    return answered(act, as_json=as_json)
+
+
+def _deploy(view: View) -> dict[str, Any]:
+    """A watch as a line of the deployment history."""
+    from watchdog.core.report_text import OUTCOMES  # noqa: PLC0415
+
+    outcome = view.get("outcome")
+    return {
+        "version": view.get("version") or "",
+        "date": view.get("cutover_at") or view["opened_at"],
+        "deployer": view.get("deployer") or "",
+        "status": OUTCOMES.get(outcome, outcome) if outcome else _words(view["state"]),
+        "notes": view.get("notes_of_deploy") or "",
+        "project": view["project"],
+        "region": view["region"],
+        "service": view["service"],
+        "revision": view["revision"],
+        "watch": view["id"],
+        "outcome": outcome,
+        "reason": view.get("reason") or "",
+        "ended_at": view.get("ended_at"),
+    }
+
+
+# --- report -----------------------------------------------------------------------------------------------------------
+
+
+@click.command(epilog=_WHERE)
+@click.argument("watch", metavar="WATCH")
+@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write it into this file.")
+@json_option
+def report(watch: str, output: Path | None, *, as_json: bool) -> int:
+    """Print the report of a watch, ended or open: Markdown, ready for the post-mortem.
+
+    WATCH is a watch's id, or a service whose open watch is meant. With --json: what the report is written from, that is
+    the watch with all its evidence and its whole journal, which `watchdog replay` takes.
+
+    Example: watchdog report w7f3k2 --output incident.md
+    """
+    from watchdog.cli.common import settings_of_environment  # noqa: PLC0415 - after --help was asked for
+    from watchdog.cli.reach import answered  # noqa: PLC0415
+
+    settings = settings_of_environment()
+
+    def act() -> int:
+        text = _report(settings, watch, as_json=as_json)
+        if output is None:
+            click.echo(text, nl=not text.endswith("\n"))
+            return OK
+        _write(output, text if text.endswith("\n") else f"{text}\n")
+        click.echo(f"The report is in {output}.", err=True)
+        return OK
+
+    return answered(act, as_json=as_json)
+
+
+def _report(settings: "Settings", watch: str, *, as_json: bool) -> str:
+    import json  # noqa: PLC0415
+
+    from watchdog.cli.reach import daemon_of, reach, segment  # noqa: PLC0415
+
+    def by_daemon() -> str:
+        path = f"/api/v1/watches/{segment(watch)}/report"
+        daemon = daemon_of(settings)
+        return json.dumps(daemon.get(path, format="json"), ensure_ascii=False) if as_json else daemon.text(path)
+
+    def by_store() -> str:
+        from watchdog.cli.local import events_in, opened, watch_in  # noqa: PLC0415
+        from watchdog.core.report_text import markdown  # noqa: PLC0415
+
+        async def read() -> str:
+            async with opened(settings.database_url.get_secret_value()) as store:
+                row = await watch_in(store, watch)
+                events = await events_in(store, row.id)
+                if as_json:
+                    return json.dumps({"watch": row.view, "events": events}, ensure_ascii=False)
+                return markdown(row.view, events)
+
+        return asyncio.run(read())
+
+    return reach(settings, by_daemon, by_store, "reading the report")
+
+
+def _write(path: Path, text: str) -> None:
+    from watchdog.errors import ConfigError  # noqa: PLC0415
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ConfigError(f"--output {path}: cannot be written: {reason}") from None
+
+
+# --- from the daemon or the store -------------------------------------------------------------------------------------
+
+
+def _watches(settings: "Settings", *, only_open: bool, service: str | None = None) -> list[View]:
+    """Watches, newest first."""
+    from watchdog.cli.reach import daemon_of, reach  # noqa: PLC0415
+
+    def by_daemon() -> list[View]:
+        query = {
+            "limit": "1000",
+            **({"open": "true"} if only_open else {}),
+            **({"service": service} if service else {}),
+        }
+        rows: list[View] = daemon_of(settings).get("/api/v1/watches", **query)["watches"]
+        return rows
+
+    def by_store() -> list[View]:
+        from watchdog.cli.local import key_of, opened  # noqa: PLC0415
+
+        async def read() -> list[View]:
+            async with opened(settings.database_url.get_secret_value()) as store:
+                rows = await store.watches(open_only=only_open, limit=1000)
+                return [row.view for row in rows if service is None or key_of(row).matches(service)]
+
+        return asyncio.run(read())
+
+    return reach(settings, by_daemon, by_store, "reading")
+
+
+def _watch(settings: "Settings", watch: str) -> View:
+    """One watch with all its evidence."""
+    from watchdog.cli.reach import daemon_of, reach, segment  # noqa: PLC0415
+
+    def by_daemon() -> View:
+        view: View = daemon_of(settings).get(f"/api/v1/watches/{segment(watch)}")
+        return view
+
+    def by_store() -> View:
+        from watchdog.cli.local import opened, watch_in  # noqa: PLC0415
+
+        async def read() -> View:
+            async with opened(settings.database_url.get_secret_value()) as store:
+                return (await watch_in(store, watch)).view
+
+        return asyncio.run(read())
+
+    return reach(settings, by_daemon, by_store, "reading")
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def _echo_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Aligned columns; those that are empty everywhere are left out, and control characters cannot move the cursor."""
+    cells = [["".join(c if c.isprintable() else " " for c in str(cell)) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    for line in (head, *cells):
+        wide = [(cell, max(width, len(title))) for cell, width, title in zip(line, widths, head, strict=True) if width]
+        click.echo("  ".join(cell.ljust(width) for cell, width in wide).rstrip())
+
+
+def _minute(at: str | None) -> str:
+    return at.replace("T", " ")[:16] if at else ""
+
+
+def _words(text: object) -> str:
+    return str(text or "").replace("_", " ")
