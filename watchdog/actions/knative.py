@@ -89,6 +89,7 @@ def revision_state(raw: Mapping[str, Any]) -> RevisionState:
         reason="" if ready else why or "its Ready condition is not known",
         created_at=_unix(metadata.get("creationTimestamp")),
         image=_text(status.get("imageDigest")) or _text(serving.get("image")),
+        tagged_image=_text(serving.get("image")),
         fingerprint=fingerprint(raw),
         labels=_texts(metadata.get("labels")),
     )

@@ -1,7 +1,7 @@
 """How much of the watched time had usable evidence: missing evidence lowers it, nothing raises it later."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 TOUCH_S = 0.75
 """Intervals that begin this soon after another ended touch: schedules have no gap but may jitter."""
@@ -12,8 +12,7 @@ LATE_S = 900.0
 Bounds = Sequence[tuple[float, float]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cover:
+class Cover(NamedTuple):
     """One check's covered time, the union over its sources. Bounded: old intervals are added up per window."""
 
     spans: tuple[tuple[float, float], ...] = ()
@@ -21,23 +20,25 @@ class Cover:
     done_s: tuple[float, ...] = ()
     """Per window, covered seconds of intervals already forgotten."""
 
-    def add(self, start: float, end: float, windows: Bounds) -> "Cover":
-        """Mark `[start, end)` as covered. `windows` are the bounds of the watch's windows now."""
+    def add(self, start: float, end: float, windows: Callable[[], Bounds]) -> "Cover":
+        """Mark `[start, end)` as covered. `windows` tells the bounds of the watch's windows now."""
         if end <= start:
             return self
         if not self.spans or start > self.spans[-1][1] + TOUCH_S:
-            grown = replace(self, spans=(*self.spans, (start, end)))
-            return grown if len(grown.spans) <= KEEP else grown._forget(end - LATE_S, windows)  # noqa: SLF001 - same class
+            grown = self._replace(spans=(*self.spans, (start, end)))
+            return grown if len(grown.spans) <= KEEP else grown._forget(end - LATE_S, windows())  # noqa: SLF001 - same class
         last = self.spans[-1]
         if start >= last[0]:
-            return self if end <= last[1] else replace(self, spans=(*self.spans[:-1], (last[0], end)))
-        return replace(self, spans=_merge((*self.spans, (start, end))))
+            return self if end <= last[1] else self._replace(spans=(*self.spans[:-1], (last[0], end)))
+        return self._replace(spans=_merge((*self.spans, (start, end))))
 
     def _forget(self, before: float, windows: Bounds) -> "Cover":
         old = [s for s in self.spans if s[1] < before]
+        if not old:
+            return self
         done = self.done_s or (0.0,) * len(windows)
         added = tuple(d + sum(_overlap(s, w) for s in old) for d, w in zip(done, windows, strict=True))
-        return replace(self, spans=self.spans[len(old) :], done_s=added)
+        return self._replace(spans=self.spans[len(old) :], done_s=added)
 
     def seconds(self, index: int, window: tuple[float, float]) -> float:
         """Covered seconds within the `index`-th window, whose bounds are given (Unix seconds)."""

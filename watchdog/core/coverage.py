@@ -17,25 +17,21 @@ NAMED = 4
 _NONE = Cover()
 
 
-def rollback_rules(watch: Watch) -> tuple[Rule, ...]:
-    """The rows that can fail a watch and that some source feeds."""
-    return tuple(r for r in watch.rules.rules if r.row.action is Action.ROLLBACK and r.checks and not r.why_not)
-
-
 def lag(watch: Watch, check: str) -> float:
-    """How far behind now the check's newest complete evidence lies (seconds): its feed's lag and one sample's width."""
-    known = [g.lag_s + g.period_s for (_, c), g in watch.rules.lags.items() if c == check]
-    if known:
-        return min(known)
-    return min((s.series.lag_s for (_, c, _), s in watch.streams.items() if c == check), default=0.0)
+    """How far behind now the check's newest complete evidence may lie (seconds)."""
+    known = watch.rules.behind.get(check)
+    return watch.behind.get(check, 0.0) if known is None else known
 
 
 def _of_check(watch: Watch, check: str, index: int, until: float) -> float | None:
     if watch.cutover_at is None:
         return None
     start, end = watch.bounds()[index]
-    start = max(start, watch.cutover_at + watch.rules.cold_s(check))
-    end = min(end, until - lag(watch, check))
+    # Samples lie on their feed's own grid: the first whole one begins up to a period after the cold start, and the last
+    # complete one is seen when the source is asked again.
+    period = watch.rules.period.get(check, 0.0)
+    start = max(start, watch.cutover_at + watch.rules.cold_s(check) + period)
+    end = min(end, until - lag(watch, check) - min(period, watch.rules.policy.service.metrics_every_s))
     if end <= start:
         return None
     return min(1.0, watch.covers.get(check, _NONE).seconds(index, (start, end)) / (end - start))
@@ -62,13 +58,13 @@ def watched_until(watch: Watch) -> float:
 
 def of_window(watch: Watch, index: int, until: float) -> float | None:
     """The lowest coverage among the window's rollback rows; None when none has anything to watch."""
-    found = [of_rule(watch, r, index, until) for r in rollback_rules(watch)]
+    found = [of_rule(watch, watch.rules.rules[i], index, until) for i in watch.rules.rollback]
     return min((c for c in found if c is not None), default=None)
 
 
 def slowest_lag(watch: Watch) -> float:
     """The lag of the slowest source that feeds a rollback row."""
-    return max((lag(watch, c) for r in rollback_rules(watch) for c in r.checks), default=0.0)
+    return max((lag(watch, c) for c in watch.rules.rollback_checks), default=0.0)
 
 
 def open_alarms(watch: Watch) -> tuple[Rule, ...]:
@@ -83,8 +79,12 @@ def open_alarms(watch: Watch) -> tuple[Rule, ...]:
 def conclude(watch: Watch) -> tuple[Outcome, str]:
     """How the watch ends when nothing ended it before: judged on the part it saw."""
     alarms = open_alarms(watch)
-    if watch.hold is not None:
-        return Outcome.FAILED, f"Ended while held: {watch.hold.trigger.sentence}, but {watch.hold.reason}."
+    held, waiting = watch.hold, watch.pending_trigger
+    if held is not None and (held.kind != "person" or watch.proves(held.trigger)):
+        return Outcome.FAILED, f"Ended while held: {held.trigger.sentence}, but {held.reason}."
+    if waiting is not None and (watch.approve_until is not None or watch.proves(waiting)):
+        why = "nobody had approved it yet" if watch.approve_until is not None else "the watch was paused or held"
+        return Outcome.FAILED, f"Ended before anything was done about it: {waiting.sentence}, but {why}."
     if alarms:
         return Outcome.FAILED, f"Ended with {listing(r.label for r in alarms)} broken."
     floor = watch.rules.policy.coverage_floor
@@ -107,7 +107,9 @@ def conclude(watch: Watch) -> tuple[Outcome, str]:
     if not seen:
         return Outcome.UNVERIFIED, "No rollback criterion had any evidence, so nothing can be said."
     warned = [r.label for r, s in zip(watch.rules.rules, watch.verdicts, strict=True) if s.verdict in _BAD]
-    unproven = [r.label for r, s in zip(watch.rules.rules, watch.verdicts, strict=True) if s.verdict is Verdict.INCONCLUSIVE]
+    unproven = [
+        r.label for r, s in zip(watch.rules.rules, watch.verdicts, strict=True) if s.verdict is Verdict.INCONCLUSIVE
+    ]
     reason = "Every rollback criterion held."
     if warned:
         reason = f"Every rollback criterion held; warnings: {listing(warned)}."
@@ -130,7 +132,7 @@ def blind(watch: Watch) -> tuple[tuple[float, str], ...]:
     if watch.cutover_at is None:
         return ()
     out = []
-    for check in sorted({c for r in rollback_rules(watch) for c in r.checks}):
+    for check in watch.rules.rollback_checks:
         if check in watch.blind_said or (check not in watch.rules.policy.probes and not _announced(watch, check)):
             continue
         behind = lag(watch, check)

@@ -12,6 +12,10 @@ from watchdog.core.text import clock, span
 TIMELINE = 200
 """Lines of the timeline that a watch keeps."""
 DECISIONS = 50
+FIRM = frozenset({"person", "retry", "refused"})
+"""Holds that no probe's answer may end or replace."""
+SIGNAL = "signal:"
+"""Begins the criterion of a signal, which stays true until somebody acts on it."""
 ASK_S = 120.0
 """How long sickness that both revisions share is asked about before the last change is undone (DESIGN 4, rule 3)."""
 
@@ -57,9 +61,7 @@ class Step:
         """Open the watch's incident, or raise the one that is open again."""
         watch = self.watch
         if watch.incident is None or watch.incident.resolved_at is not None:
-            watch.incident = Incident(
-                key=messages.dedup_key(watch), opened_at=watch.at, title=title, severity=severity
-            )
+            watch.incident = Incident(key=messages.dedup_key(watch), opened_at=watch.at, title=title, severity=severity)
         else:
             watch.incident = replace(watch.incident, title=title, severity=severity)
 
@@ -77,7 +79,9 @@ def consider(step: Step, trigger: Trigger) -> None:
     watch = step.watch
     if watch.rollback is not None or not watch.open or watch.cutover_at is None:
         return
-    if watch.hold is not None and watch.hold.kind in {"person", "retry", "refused"}:
+    if watch.hold is not None and watch.hold.kind in FIRM:
+        if trigger.criterion.startswith(SIGNAL):
+            _wait(step, trigger, watch.hold.reason)
         return
     if watch.paused:
         _wait(step, trigger, "the watch is paused, so nothing is written")
@@ -144,8 +148,9 @@ def begin(step: Step, trigger: Trigger, *, by: str = "") -> None:
 def hold(step: Step, trigger: Trigger, *, kind: str, reason: str, todo: str, until: float | None = None) -> None:
     """Keep a proven rollback back, and page."""
     watch = step.watch
-    if watch.hold is not None and watch.hold.kind == kind and watch.hold.trigger.criterion == trigger.criterion:
-        return
+    held = watch.hold
+    if held is not None and (held.kind in FIRM or held.kind == kind or until is None):
+        return  # one hold at a time, so that two causes do not page in turns; one with an end replaces one without
     watch.hold = Hold(reason=reason, since=watch.at, trigger=trigger, until=until, kind=kind)
     watch.state = State.HELD
     sentence = f"Not rolling back {messages.place(watch)}: {trigger.sentence}, but {reason}."
@@ -197,6 +202,10 @@ def release_hold(step: Step, why: str) -> None:
     sentence = f"No longer held: {why}."
     step.note("released", sentence)
     step.announce("released", criterion=watch.hold.trigger.criterion, reason=sentence)
+    if watch.hold.kind == "retry":  # refused once is failed, however it went on (DESIGN 5, how it ends)
+        refused = watch.hold
+        watch.outcome = Outcome.FAILED
+        watch.reason = f"Not rolled back although {refused.trigger.sentence}: {refused.reason}. It cleared by itself."
     watch.hold = None
     watch.state = State.PAUSED if watch.paused else State.WATCHING
     step.notify(
@@ -291,9 +300,13 @@ def ask(step: Step, trigger: Trigger) -> None:
 
 def _wait(step: Step, trigger: Trigger, why: str) -> None:
     watch = step.watch
-    if watch.pending_trigger is not None:
+    waiting = watch.pending_trigger
+    if waiting is not None and (waiting.criterion.startswith(SIGNAL) or not trigger.criterion.startswith(SIGNAL)):
         return
-    watch.pending_trigger = trigger
+    if watch.hold is not None and watch.hold.kind == "retry":
+        watch.hold = replace(watch.hold, trigger=trigger)
+    else:
+        watch.pending_trigger = trigger
     sentence = f"{messages.place(watch)} should be rolled back ({trigger.sentence}), but {why}."
     step.decide(Action.ROLLBACK, trigger.criterion, sentence)
     title = f"Rollback waits: {messages.place(watch)}: {trigger.criterion}"

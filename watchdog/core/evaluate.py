@@ -1,14 +1,16 @@
 """Samples into verdicts: folds evidence into meters, gauges and coverage, and says which rows raised or cleared an alarm."""
 
-from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, replace
+from bisect import bisect_left
+from dataclasses import dataclass
 from math import inf, isfinite
 
+from watchdog.core import coverage, sequential
 from watchdog.core.catalogue import Family
 from watchdog.core.cover import Cover
-from watchdog.core.model import Action, Counts, Failed, Missing, Passed, Sample, Severity, Value, Verdict
-from watchdog.core.rules import Rule, limit_of
-from watchdog.core.sequential import Meter, Point, Series
+from watchdog.core.model import Counts, Failed, Missing, Passed, Sample, Severity, Value, Verdict
+from watchdog.core.policy import WindowConfig
+from watchdog.core.rules import PROBE_SOURCE, Rule, limit_of
+from watchdog.core.sequential import Point, Series
 from watchdog.core.state import RuleState, Stream, Watch
 from watchdog.core.text import reading, share, span
 
@@ -16,6 +18,7 @@ CLOUD_RUN = "cloud_run"
 """The source whose counts hold our own probes, which are then taken out."""
 GAUGE_POINTS = 5
 GAUGE_BREACHES = 4
+HALF_FULL = 0.5
 KEEP_OWN_S = 1500.0
 
 
@@ -26,7 +29,6 @@ class Alarm:
     rule: int
     source: str
     sentence: str
-    bad_share: float | None = None
 
 
 def fold(watch: Watch, sample: Sample) -> list[Alarm]:
@@ -34,22 +36,32 @@ def fold(watch: Watch, sample: Sample) -> list[Alarm]:
     time are judged when their slot closes)."""
     if watch.cutover_at is None or sample.end <= watch.cutover_at or sample.start >= watch.ends_at:
         return []
-    evidence = sample.evidence
+    evidence = _usable(watch, sample)
     if isinstance(evidence, Missing):
         watch.missing = {**watch.missing, sample.check: evidence.reason}
         _say(watch, watch.rules.by_check.get(sample.check, ()))
         return []
     if sample.start < watch.cutover_at + watch.rules.cold_s(sample.check):
         return []
+    _covered(watch, sample)
     if isinstance(evidence, Value):
-        if not isfinite(evidence.x):
-            watch.missing = {**watch.missing, sample.check: "nan"}
-            return []
-        _covered(watch, sample)
         return _gauges(watch, sample, evidence.x)
     bad, total = _counts(watch, sample, evidence)
-    _covered(watch, sample)
-    return _meters(watch, sample, Point(sample.end, sample.start, bad, total))
+    # A probe tells of the moment at which it was answered, and stands for its interval only in the coverage.
+    end = min(sample.end, sample.seen) if sample.source == PROBE_SOURCE else sample.end
+    return _meters(watch, sample, Point(end, sample.start, bad, total))
+
+
+def _usable(watch: Watch, sample: Sample) -> Counts | Value | Passed | Failed | Missing:
+    """The evidence, as missing where it is no number, or where a feed shows nothing although our probes were there."""
+    match sample.evidence:
+        case Value(x) if not isfinite(x):
+            return Missing("nan")
+        case Counts(bad, total) if not (isfinite(bad) and isfinite(total) and bad >= 0.0):
+            return Missing("nan")
+        case Counts(_, total) if total <= 0.0 and sample.source == CLOUD_RUN and watch.sole:
+            return Missing("empty_feed") if own_counts(watch, sample)[1] else sample.evidence
+    return sample.evidence
 
 
 def _counts(watch: Watch, sample: Sample, evidence: Counts | Passed | Failed) -> tuple[float, float]:
@@ -69,8 +81,8 @@ def own_counts(watch: Watch, sample: Sample) -> tuple[int, int]:
     """How many of the sample's bad and total requests were our own probes: counted by the end of each request, as
     Cloud Run counts."""
     own = watch.own_requests
-    lo = bisect_right(own, sample.start, key=lambda r: r[0])
-    hi = bisect_left(own, sample.end, key=lambda r: r[0])
+    lo = bisect_left(own, (sample.start, inf))
+    hi = bisect_left(own, (sample.end,))
     if sample.check == "error_rate":
         return sum(r[1] for r in own[lo:hi]), hi - lo
     if sample.check.startswith("slower_than_"):
@@ -80,12 +92,13 @@ def own_counts(watch: Watch, sample: Sample) -> tuple[int, int]:
 
 
 def _covered(watch: Watch, sample: Sample) -> None:
-    cover = watch.covers.get(sample.check, _NOTHING).add(sample.start, sample.end, watch.bounds())
+    cover = watch.covers.get(sample.check, _NOTHING).add(sample.start, sample.end, watch.bounds)
     watch.covers = {**watch.covers, sample.check: cover}
     if sample.check in watch.missing:
         watch.missing = {c: r for c, r in watch.missing.items() if c != sample.check}
     if sample.check in watch.blind_said:
         watch.blind_said -= {sample.check}
+        watch.blind_at = min(watch.blind_at, watch.at)
 
 
 _NOTHING = Cover()
@@ -96,40 +109,35 @@ _NOTHING = Cover()
 
 def _meters(watch: Watch, sample: Sample, point: Point) -> list[Alarm]:
     alarms: list[Alarm] = []
-    for scope in _scopes(watch, sample):
-        key = (sample.source, sample.check, scope)
-        stream = watch.streams.get(key) or _new_stream(watch, sample, scope)
-        if stream is None:
+    window = _window(watch, sample.start)
+    for scope, rules in watch.rules.metered.get(sample.check, {}).items():
+        if scope and (window is None or scope != window.window.value):
             continue
-        series, raised = stream.series.add(point)
+        key = (sample.source, sample.check, scope)
+        stream = watch.streams.get(key) or _new_stream(watch, sample, rules)
+        series, raised = stream.series.add(point, watch.at)
         if raised:
-            series = _alarm(watch, sample.source, Stream(series, stream.rules), raised, alarms)
-        watch.streams = {**watch.streams, key: Stream(series, stream.rules, series.next_judgement())}
+            series = _alarm(watch, key, Stream(series, stream.rules), raised, alarms)
+        watch.streams = {**watch.streams, key: Stream(series, stream.rules)}
     _say(watch, watch.rules.by_check.get(sample.check, ()))
     return alarms
 
 
-def _scopes(watch: Watch, sample: Sample) -> tuple[str, ...]:
-    """All-window rows, and the rows of the one window that the sample lies in."""
-    window = watch.rules.policy.window_at(sample.start - watch.anchor)
-    return ("",) if window is None else ("", window.window.value)
+def _window(watch: Watch, at: float) -> WindowConfig | None:
+    """The window of a moment; a watch that was extended stays in its last one. None before the first."""
+    elapsed, last = at - watch.anchor, watch.rules.policy.windows[-1]
+    return last if elapsed >= last.start_s else watch.rules.policy.window_at(elapsed)
 
 
-def _new_stream(watch: Watch, sample: Sample, scope: str) -> Stream | None:
-    rules = tuple(
-        i
-        for i in watch.rules.by_check.get(sample.check, ())
-        if watch.rules.rules[i].is_meter and _scope(watch.rules.rules[i]) == scope
-    )
-    if not rules or watch.cutover_at is None:
-        return None
+def _new_stream(watch: Watch, sample: Sample, rules: tuple[int, ...]) -> Stream:
+    origin = watch.anchor if watch.cutover_at is None else watch.cutover_at
     lag = watch.rules.lag_of(sample.source, sample.check, sample.end - sample.start)
     meters = [watch.rules.meter(watch.rules.rules[i], lag.period_s) for i in rules]
-    return Stream(Series.start(origin=watch.cutover_at, lag_s=lag.lag_s, meters=meters), rules)
-
-
-def _scope(rule: Rule) -> str:
-    return rule.row.windows[0].value if len(rule.row.windows) == 1 else ""
+    watch.counted |= set(rules)
+    watch.behind = {**watch.behind, sample.check: min(lag.lag_s, watch.behind.get(sample.check, inf))}
+    watch.settles_s = coverage.slowest_lag(watch)
+    series = Series.start(origin=origin, lag_s=lag.lag_s, meters=meters)
+    return Stream(series.judge(watch.at)[0], rules)
 
 
 def judge(watch: Watch, now: float) -> list[Alarm]:
@@ -141,43 +149,47 @@ def judge(watch: Watch, now: float) -> list[Alarm]:
         if series is stream.series:
             continue
         if raised:
-            series = _alarm(watch, key[0], Stream(series, stream.rules), raised, alarms)
-        changed[key] = Stream(series, stream.rules, series.next_judgement())
+            series = _alarm(watch, key, Stream(series, stream.rules), raised, alarms)
+        changed[key] = Stream(series, stream.rules)
     if changed:
         watch.streams = {**watch.streams, **changed}
     return alarms
 
 
-def _alarm(watch: Watch, source: str, stream: Stream, raised: tuple[int, ...], alarms: list[Alarm]) -> Series:
+def _alarm(
+    watch: Watch,
+    key: tuple[str, str, str],
+    stream: Stream,
+    raised: tuple[sequential.Alarm, ...],
+    alarms: list[Alarm],
+) -> Series:
     series = stream.series
-    for m in raised:
-        index = stream.rules[m]
+    source, check, _ = key
+    for found in raised:
+        index = stream.rules[found.meter]
         rule = watch.rules.rules[index]
-        sentence, bad_share = _counted(rule, series, series.meters[m], source)
-        series = series.restarted(m)
-        _raise(watch, index, sentence, source=source, counted=series.total)
-        alarms.append(Alarm(index, source, sentence, bad_share))
+        sentence = _counted(rule, series.meters[found.meter].p0, found, source, check)
+        bad_share = found.bad / found.total if found.total else None
+        series = series.restarted(found.meter)
+        _raise(watch, index, sentence, source=source, check=check, counted=series.total, bad_share=bad_share)
+        alarms.append(Alarm(index, source, sentence))
     return series
 
 
-def _counted(rule: Rule, series: Series, meter: Meter, source: str) -> tuple[str, float | None]:
-    """The sentence of a meter's alarm, the counts over the slots that the alarming rung looked at, and the bad share."""
-    rung = meter.ladder[meter.alarmed_rung or 0]
-    until = series.judged[series.lengths.index(rung.slot_s)]
-    begin = max(series.origin, until - rung.slot_s * rung.cap_slots)
-    bad, total = series.counts(begin, until)
+def _counted(rule: Rule, p0: float, found: sequential.Alarm, source: str, check: str) -> str:
+    """The sentence of a meter's alarm: the counts since the evidence began to speak against the row."""
     what, noun = {
         Family.ERRORS: ("", "requests"),
         Family.LATENCY: (f" slower than {span(rule.threshold or 0.0)}", "requests"),
         Family.PROBES: (" failed", "probes"),
     }[rule.family]
-    value = share(bad / total) if total else "no events"
-    allowed = share(rule.p0)
     limit = f"limit {rule.row.condition.text}" if rule.row.condition else "limit"
     if rule.family is not Family.ERRORS:
-        limit += f", which allows {allowed}"
-    counted = f"{bad:g} of {total:g} {noun}{what} in {span(until - begin)}"
-    return f"{rule.row.metric}: {value} ({counted}; {limit}; {source})", bad / total if total else None
+        limit += f", which allows {share(p0)}"
+    feed = f"{source} {check}" if rule.family is Family.PROBES else source
+    value = share(found.bad / found.total) if found.total else "no events"
+    counted = f"{found.bad:g} of {found.total:g} {noun}{what} in {span(found.until - found.since)}"
+    return f"{rule.row.metric}: {value} ({counted}; {limit}; {feed})"
 
 
 # --- gauges ------------------------------------------------------------------------------------------------------------
@@ -185,31 +197,31 @@ def _counted(rule: Rule, series: Series, meter: Meter, source: str) -> tuple[str
 
 def _gauges(watch: Watch, sample: Sample, x: float) -> list[Alarm]:
     alarms: list[Alarm] = []
-    window = watch.rules.policy.window_at(sample.start - watch.anchor)
-    for i in watch.rules.by_check.get(sample.check, ()):
+    window = _window(watch, sample.start)
+    if window is None:
+        return alarms
+    verdicts = list(watch.verdicts)
+    fed = tuple(
+        i for i in watch.rules.by_check.get(sample.check, ()) if window.window in watch.rules.rules[i].row.windows
+    )
+    for i in fed:
+        state, last = verdicts[i], verdicts[i].last
+        newest = state.sampled_at is None or sample.end >= state.sampled_at
+        value, at = (x, sample.end) if newest else (state.value, state.sampled_at)
+        if i not in watch.counted:
+            others = (p for p in last if p[0] != sample.end)
+            last = tuple(sorted((*others, (sample.end, watch.rules.rules[i].breached(x))))[-GAUGE_POINTS:])
+        verdicts[i] = state._replace(value=value, sampled_at=at, last=last)
+    watch.verdicts = tuple(verdicts)
+    for i in fed:
         rule, state = watch.rules.rules[i], watch.verdicts[i]
-        if window is None or window.window not in rule.row.windows:
-            continue
-        if state.sampled_at is None or sample.end >= state.sampled_at:
-            state = replace(state, value=x, sampled_at=sample.end)
-        if rule.is_meter and _has_counts(watch, i):
-            _set(watch, i, state)
-            continue
-        points = [p for p in state.last if p[0] != sample.end]
-        points = sorted([*points, (sample.end, rule.breached(x))])[-GAUGE_POINTS:]
-        state = replace(state, last=tuple(points))
-        _set(watch, i, state)
-        broken = sum(p[1] for p in points)
-        if state.alarmed_at is None and broken >= GAUGE_BREACHES:
-            sentence = _read(rule, x, broken, len(points), sample.source)
-            _raise(watch, i, sentence, source=sample.source, counted=0.0)
+        broken = sum(p[1] for p in state.last)
+        if i not in watch.counted and state.alarmed_at is None and broken >= GAUGE_BREACHES:
+            sentence = _read(rule, x, broken, len(state.last), sample.source)
+            _raise(watch, i, sentence, source=sample.source, check=sample.check)
             alarms.append(Alarm(i, sample.source, sentence))
-        _say(watch, (i,))
+    _say(watch, fed)
     return alarms
-
-
-def _has_counts(watch: Watch, rule: int) -> bool:
-    return any(rule in s.rules for s in watch.streams.values())
 
 
 def _read(rule: Rule, x: float, broken: int, points: int, source: str) -> str:
@@ -226,14 +238,24 @@ def _set(watch: Watch, index: int, state: RuleState) -> None:
         watch.verdicts = (*watch.verdicts[:index], state, *watch.verdicts[index + 1 :])
 
 
-def _raise(watch: Watch, index: int, sentence: str, *, source: str, counted: float) -> None:
+def _raise(
+    watch: Watch,
+    index: int,
+    sentence: str,
+    *,
+    source: str,
+    check: str,
+    counted: float = 0.0,
+    bad_share: float | None = None,
+) -> None:
     state = watch.verdicts[index]
     first = state.alarmed_at is None
-    changed = replace(
-        state,
+    changed = state._replace(
         alarmed_at=watch.at if first else state.alarmed_at,
         reason=sentence,
         source=source,
+        check=check,
+        bad_share=bad_share,
         at_alarm=counted,
         decided=state.decided and not first,
     )
@@ -245,12 +267,18 @@ def _say(watch: Watch, rules: tuple[int, ...]) -> None:
     """Bring the verdicts of these rules up to date."""
     for i in rules:
         rule, state = watch.rules.rules[i], watch.verdicts[i]
+        if state.verdict is Verdict.PASS and not watch.missing and not _is_failing(watch, rule):
+            continue  # stays so until an alarm or a gap: most samples of a day
         verdict, reason, cleared = _verdict(watch, i, rule, state)
         if cleared:
-            state = replace(state, alarmed_at=None, decided=False)
+            state = state._replace(alarmed_at=None, decided=False)
         if verdict is not state.verdict or cleared or (reason != state.reason and verdict is not Verdict.PASS):
             since = watch.at if verdict is not state.verdict else state.since
-            _set(watch, i, replace(state, verdict=verdict, reason=reason, since=since))
+            _set(watch, i, state._replace(verdict=verdict, reason=reason, since=since))
+
+
+def _is_failing(watch: Watch, rule: Rule) -> bool:
+    return rule.family is Family.PROBES and any(watch.probes[c].streak for c in rule.checks if c in watch.probes)
 
 
 def _verdict(watch: Watch, index: int, rule: Rule, state: RuleState) -> tuple[Verdict, str, bool]:
@@ -258,7 +286,7 @@ def _verdict(watch: Watch, index: int, rule: Rule, state: RuleState) -> tuple[Ve
     if rule.why_not:
         return Verdict.INCONCLUSIVE, rule.why_not, False
     alarmed = Verdict.WARN if rule.row.severity is Severity.WARNING else Verdict.FAIL
-    gauge = not rule.is_meter or not _has_counts(watch, index)
+    gauge = index not in watch.counted
     if state.alarmed_at is not None:
         if not _cleared(watch, index, rule, state, gauge=gauge):
             return alarmed, state.reason, False
@@ -266,16 +294,17 @@ def _verdict(watch: Watch, index: int, rule: Rule, state: RuleState) -> tuple[Ve
     gone = [watch.missing[c] for c in rule.checks if c in watch.missing]
     if rule.row.condition is None:  # `health_check failing` is set by confirmation
         return (*_probes_say(watch, rule, gone), False)
-    if gauge and state.last:
+    if gauge and state.last and not gone:
         return Verdict.PASS, "", False
     if gauge:
         return (Verdict.ERROR if "source_error" in gone else Verdict.INCONCLUSIVE), _why(gone), False
-    seen, needed = evidence(watch, index)
     if rule.family is Family.PROBES:
         return (*_probes_say(watch, rule, gone), False)
+    seen, needed = evidence(watch, index)
     if seen >= needed:
         return Verdict.PASS, "", False
-    return Verdict.INCONCLUSIVE, f"too little traffic so far: {seen:.0f} requests, {needed:.0f} would show five times the limit", False
+    little = f"too little traffic so far: {seen:.0f} requests, {needed:.0f} would show five times the limit"
+    return Verdict.INCONCLUSIVE, little, False
 
 
 def _probes_say(watch: Watch, rule: Rule, gone: list[str]) -> tuple[Verdict, str]:
@@ -284,10 +313,13 @@ def _probes_say(watch: Watch, rule: Rule, gone: list[str]) -> tuple[Verdict, str
     failing = [c for c, p in states.items() if p.streak]
     if failing:
         return Verdict.INCONCLUSIVE, f"{', '.join(failing)} failed last; not proven yet"
-    counted = any(c in rule.checks for _, c, _ in watch.streams)
-    if counted and all(p.passed or c in gone for c, p in states.items()) and not gone:
-        return Verdict.PASS, ""
-    return (Verdict.INCONCLUSIVE, _why(gone)) if gone or not counted else (Verdict.PASS, "")
+    silent = [c for c, p in states.items() if not p.passed]
+    if gone:
+        return Verdict.INCONCLUSIVE, _why(gone)
+    if any((PROBE_SOURCE, c, "") in watch.streams for c in rule.checks):
+        return (Verdict.INCONCLUSIVE, f"no evidence yet: {', '.join(silent)}") if silent else (Verdict.PASS, "")
+    counted = any(c in rule.checks for _, c, _ in watch.streams)  # a replayed file has counts of probes, no answers
+    return (Verdict.PASS, "") if counted else (Verdict.INCONCLUSIVE, _why(gone))
 
 
 def _why(gone: list[str]) -> str:
@@ -299,12 +331,11 @@ def _cleared(watch: Watch, index: int, rule: Rule, state: RuleState, *, gauge: b
         return False
     if gauge:
         return sum(not p[1] for p in state.last) >= GAUGE_BREACHES
-    for stream in watch.streams.values():
-        if index in stream.rules:
-            meter = stream.series.meters[stream.rules.index(index)]
-            if stream.series.total - state.at_alarm >= meter.enough() and meter.fullness < 0.5:  # noqa: PLR2004
-                return True
-    return False
+    stream = watch.streams.get((state.source, state.check, rule.scope))
+    if stream is None:
+        return False
+    series, m = stream.series, stream.rules.index(index)
+    return series.total - state.at_alarm >= series.meters[m].enough and series.fullness(m) < HALF_FULL
 
 
 def evidence(watch: Watch, index: int) -> tuple[float, float]:
@@ -312,23 +343,18 @@ def evidence(watch: Watch, index: int) -> tuple[float, float]:
     best = (0.0, inf)
     for stream in watch.streams.values():
         if index in stream.rules:
-            found = (stream.series.total, stream.series.meters[stream.rules.index(index)].enough())
+            found = (stream.series.total, stream.series.meters[stream.rules.index(index)].enough)
             best = max(best, found, key=lambda f: f[0])
     return best
 
 
 def fullness(watch: Watch, index: int) -> float:
     """How near an alarm the rule is, 0..1."""
-    rule, state = watch.rules.rules[index], watch.verdicts[index]
+    state = watch.verdicts[index]
     if state.alarmed_at is not None:
         return 1.0
-    if not rule.is_meter or not _has_counts(watch, index):
+    if index not in watch.counted:
         return sum(p[1] for p in state.last) / GAUGE_BREACHES if state.last else 0.0
     return max(
-        (s.series.meters[s.rules.index(index)].fullness for s in watch.streams.values() if index in s.rules), default=0.0
+        (s.series.fullness(s.rules.index(index)) for s in watch.streams.values() if index in s.rules), default=0.0
     )
-
-
-def needs_rollback(rule: Rule) -> bool:
-    """Whether the row asks for a rollback."""
-    return rule.row.action is Action.ROLLBACK

@@ -6,6 +6,7 @@ schema ever written: an upcaster per kind lifts older bodies. Bodies are JSON-ab
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite, nan
 from typing import Any
 
 from watchdog.core.model import (
@@ -206,7 +207,7 @@ def encode_split(split: Split) -> list[list[Any]]:
     return [[s.revision, s.percent, s.latest] for s in split.shares]
 
 
-def decode_split(rows: Any) -> Split:  # noqa: ANN401 - JSON
+def decode_split(rows: Any) -> Split:
     """The inverse of `encode_split`."""
     return Split(tuple(Share(revision=r, percent=p, latest=latest) for r, p, latest in rows))
 
@@ -216,7 +217,7 @@ def _encode_evidence(e: Evidence) -> list[Any]:
         case Counts(bad, total):
             return ["c", bad, total]
         case Value(x):
-            return ["v", x]
+            return ["v", x if isfinite(x) else None]  # JSON has no NaN
         case Passed():
             return ["p"]
         case Failed(reason):
@@ -228,16 +229,24 @@ def _encode_evidence(e: Evidence) -> list[Any]:
 def _decode_evidence(row: list[Any]) -> Evidence:
     match row:
         case ["c", bad, total]:
-            return Counts(bad, total)
+            return Counts(_number(bad), _number(total))
+        case ["v", None]:
+            return Value(nan)
         case ["v", x]:
-            return Value(x)
+            return Value(_number(x))
         case ["p"]:
             return Passed()
-        case ["f", reason]:
+        case ["f", str(reason)]:
             return Failed(reason)
-        case ["m", reason]:
+        case ["m", str(reason)]:
             return Missing(reason)
     raise JournalError(f"unknown evidence {row!r} in the journal")
+
+
+def _number(x: Any) -> float:
+    if isinstance(x, bool) or not isinstance(x, int | float):
+        raise TypeError(f"{x!r} is not a number")
+    return x
 
 
 def _encode_answer(a: ProbeAnswer) -> dict[str, Any]:
@@ -257,8 +266,8 @@ def _decode_answer(b: Mapping[str, Any]) -> ProbeAnswer:
         raise JournalError("a probe's answer in the journal is neither passed, failed nor missing")
     return ProbeAnswer(
         evidence=evidence,
-        started_at=b["t"][0],
-        ended_at=b["t"][1],
+        started_at=_number(b["t"][0]),
+        ended_at=_number(b["t"][1]),
         status=b["status"],
         detail=b["detail"],
         phases_s=b["phases"],
@@ -396,12 +405,12 @@ def decode(kind: str, schema: int, at: float, body: Mapping[str, Any]) -> Event:
         raise JournalError(f"unknown event kind {kind!r} in the journal; was it written by a newer version?")
     if schema > newest:
         raise JournalError(f"{kind} has schema {schema}, this version reads up to {newest}; upgrade the watchdog")
-    while schema < newest:
-        body = UPCASTERS[kind, schema](body)
-        schema += 1
     try:
+        while schema < newest:
+            body = UPCASTERS[kind, schema](body)
+            schema += 1
         return _decode(kind, at, body)
-    except (KeyError, TypeError, ValueError) as e:
+    except (LookupError, TypeError, ValueError, AttributeError) as e:
         raise JournalError(f"the {kind} event at {at} in the journal is damaged: {e!r}") from e
 
 
@@ -417,9 +426,9 @@ def _decode(kind: str, at: float, b: Mapping[str, Any]) -> Event:
                         source=r[0],
                         check=r[1],
                         revision=r[2],
-                        start=r[3],
-                        end=r[4],
-                        seen=r[5],
+                        start=_number(r[3]),
+                        end=_number(r[4]),
+                        seen=_number(r[5]),
                         evidence=_decode_evidence(r[6:]),
                     )
                     for r in b["samples"]
@@ -431,7 +440,7 @@ def _decode(kind: str, at: float, b: Mapping[str, Any]) -> Event:
                 probe=b["probe"],
                 role=Role(b["role"]),
                 purpose=Purpose(b["purpose"]),
-                scheduled_at=b["scheduled_at"],
+                scheduled_at=_number(b["scheduled_at"]),
                 answer=_decode_answer(b["answer"]),
                 attempt=b["attempt"],
                 slot_s=b["slot_s"],

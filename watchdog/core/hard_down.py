@@ -4,6 +4,7 @@ Beside it the same probe asks the watched revision's own URL (an edge fault?) an
 help?), so that the answer is there when the proof is.
 """
 
+from bisect import bisect_left
 from dataclasses import replace
 
 from watchdog.core import decide, evaluate, messages
@@ -11,7 +12,7 @@ from watchdog.core.decide import Step
 from watchdog.core.events import Probed
 from watchdog.core.model import Action, Failed, Missing, Passed, Sample, State, Table, Verdict
 from watchdog.core.probing import ProbeAnswer, Role
-from watchdog.core.rules import PROBE_SOURCE
+from watchdog.core.rules import PROBE_SOURCE, Rule
 from watchdog.core.state import Confirmation, ProbeState, Trigger, Watch
 from watchdog.core.text import share, span
 
@@ -35,6 +36,8 @@ def regular(step: Step, event: Probed) -> list[evaluate.Alarm]:
     if event.role is not watch.judged_role:
         return []
     _count(step, event.probe, answer)
+    if answer.ok and event.probe in watch.confirmations:
+        _passed(step, event.probe)  # not in a row
     alarms = evaluate.fold(
         watch,
         Sample(
@@ -59,9 +62,9 @@ def _remember(watch: Watch, event: Probed) -> None:
     if answer.status is None or not reached:
         return
     own = watch.own_requests
-    if own and own[0][0] < event.at - evaluate.KEEP_OWN_S:
-        own = tuple(r for r in own if r[0] >= event.at - evaluate.KEEP_OWN_S)
-    request = (answer.ended_at, answer.status >= 500, answer.ended_at - answer.started_at)  # noqa: PLR2004 - 5xx
+    if own and own[0][0] < event.at - 2 * evaluate.KEEP_OWN_S:
+        own = own[bisect_left(own, (event.at - evaluate.KEEP_OWN_S,)) :]
+    request = (answer.ended_at, answer.status >= 500, answer.ended_at - answer.started_at)
     in_order = not own or own[-1][0] <= request[0]
     watch.own_requests = (*own, request) if in_order else tuple(sorted((*own, request)))
 
@@ -89,9 +92,7 @@ def _confirms(watch: Watch) -> bool:
 def _begin(step: Step, event: Probed, answer: ProbeAnswer) -> None:
     watch = step.watch
     rule = watch.probing.confirm
-    confirmation = Confirmation(
-        probe=event.probe, started_at=event.scheduled_at, failed_at=answer.ended_at, rule=rule
-    )
+    confirmation = Confirmation(probe=event.probe, started_at=event.scheduled_at, failed_at=answer.ended_at, rule=rule)
     confirmation = _answered(confirmation, 0, answer)
     watch.confirmations = {**watch.confirmations, event.probe: confirmation}
     if watch.state is State.WATCHING:
@@ -101,6 +102,8 @@ def _begin(step: Step, event: Probed, answer: ProbeAnswer) -> None:
 
 
 def _answered(c: Confirmation, attempt: int, answer: ProbeAnswer) -> Confirmation:
+    if attempt < c.settled:
+        return c
     waiting = {**c.waiting, attempt: answer}
     settled, failures, reasons, last = c.settled, c.failures, c.reasons, c.last
     while settled in waiting:
@@ -130,6 +133,8 @@ def confirming(step: Step, event: Probed) -> None:
             _passed(step, event.probe)
             return
         current = _answered(current, event.attempt, answer)
+    elif isinstance(answer.evidence, Missing):
+        return  # says nothing about whose fault it is, and ends no hold
     elif event.role is Role.OWN:
         current = replace(current, own=answer)
     elif event.role is Role.CONTROL:
@@ -137,11 +142,19 @@ def confirming(step: Step, event: Probed) -> None:
         if answer.failed and answer.reason not in reasons:
             reasons = (*reasons, answer.reason)
         since = answer.started_at if current.control_since is None else current.control_since
-        current = replace(
-            current, control=answer, control_since=since, control_reasons=() if answer.ok else reasons
-        )
+        current = replace(current, control=answer, control_since=since, control_reasons=() if answer.ok else reasons)
     watch.confirmations = {**watch.confirmations, event.probe: current}
     _judge(step, event.probe)
+
+
+def taken_up(step: Step) -> None:
+    """After an absence nothing is in a row any more: what was failing is asked afresh, at once."""
+    watch = step.watch
+    at = watch.at
+    watch.confirmations = {
+        name: Confirmation(probe=name, started_at=at, failed_at=at, rule=c.rule, settled=1)
+        for name, c in watch.confirmations.items()
+    }
 
 
 def _passed(step: Step, probe: str) -> None:
@@ -172,10 +185,11 @@ def _judge(step: Step, name: str) -> None:
         f"({c.last.detail or c.last.reason}; needed {c.rule.failures})"
     )
     _failing(step, name, failing=True, sentence=sentence)
-    trigger = Trigger(criterion=FAILING, sentence=sentence, probe=name, at=watch.at)
-    if not _may_roll_back(watch, name):
-        _warn_once(step, name, sentence)
+    rule = _row(watch, name)
+    if rule is None or not watch.armed(name):
+        warn_once(step, name, sentence)
         return
+    trigger = Trigger(criterion=rule.label, sentence=sentence, probe=name, at=watch.at)
     if watch.judged_role is Role.PUBLIC and c.own is not None and c.own.ok:
         decide.hold(
             step,
@@ -194,28 +208,31 @@ def _judge(step: Step, name: str) -> None:
     decide.consider(step, trigger)
 
 
-def _may_roll_back(watch: Watch, name: str) -> bool:
-    if not any(r.row.metric == "health_check" and r.row.condition is None for r in watch.rules.rules):
-        return False
-    if not watch.probe(name).critical or watch.judged_role is None:
-        return False
-    armed = watch.probes.get(name, ProbeState()).armed or name in watch.controls_answered
-    return armed or watch.armed_by_hand
+def _row(watch: Watch, name: str) -> Rule | None:
+    """The row that rolls back when this probe is confirmed failing: `health_check failing` or its own."""
+    for rule in watch.rules.rules:
+        row = rule.row
+        if (
+            row.table is Table.IMMEDIATE
+            and row.condition is None
+            and row.action is Action.ROLLBACK
+            and name in rule.checks
+        ):
+            return rule
+    return None
 
 
-def _warn_once(step: Step, name: str, sentence: str) -> None:
-    """Page about a confirmed failure that must not move traffic, and say why it must not."""
+def warn_once(step: Step, name: str, sentence: str) -> None:
+    """Page about a proven failure that must not move traffic, and say why it must not."""
     watch = step.watch
-    if not watch.probe(name).critical:
+    if watch.armed(name) and not watch.probe(name).critical:
         why = "this probe is not critical"
-    elif not any(r.row.metric == "health_check" and r.row.condition is None for r in watch.rules.rules):
+    elif watch.armed(name):
         why = "the policy has no `health_check failing` row"
     else:
-        why = (
-            f"probe {name} has never passed as it is configured now, so its path, token or expectation may be wrong"
-        )
+        why = f"probe {name} has never passed as it is configured now, so its path, token or expectation may be wrong"
     reason = f"{sentence}. It does not roll back: {why}."
-    if any(d.reason == reason or (d.criterion == f"probe.{name} failing") for d in watch.decisions):
+    if any(d.criterion == f"probe.{name} failing" for d in watch.decisions):
         return
     step.decide(Action.INVESTIGATE, f"probe.{name} failing", reason)
     step.open_incident(f"{name} failing")
@@ -259,8 +276,7 @@ def _failing(step: Step, name: str, *, failing: bool, sentence: str) -> None:
         if not failing and state.alarmed_at is None:
             continue
         verdict = Verdict.FAIL if failing else Verdict.INCONCLUSIVE
-        changed = replace(
-            state,
+        changed = state._replace(
             verdict=verdict,
             reason=sentence or "passes again; not judged yet",
             since=watch.at if state.verdict is not verdict else state.since,

@@ -4,7 +4,7 @@ Written for someone who was just woken: the decision sentence first, full names,
 """
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from watchdog.core.model import Split
 from watchdog.core.state import Incident, Watch

@@ -165,8 +165,10 @@ class Split:
     @property
     def sole(self) -> str | None:
         """The revision that has all traffic, if one has."""
-        revisions = self.revisions
-        return next(iter(revisions)) if len(revisions) == 1 else None
+        if not self.shares:
+            return None
+        first = self.shares[0].revision
+        return first if all(s.revision == first for s in self.shares[1:]) else None
 
     def same_traffic(self, other: "Split") -> bool:
         """Whether both send the same percent to the same revisions, however they are pinned."""
@@ -226,6 +228,9 @@ class RevisionState:
     reason: str = ""
     created_at: float = 0.0
     image: str = ""
+    """The reference with its digest, where it is resolved."""
+    tagged_image: str = ""
+    """The reference as it was deployed, usually with a tag."""
     fingerprint: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
 

@@ -1,6 +1,7 @@
 """What people may do to a watch: roll back, acknowledge, hold, pause, resume, extend, finish, sign off."""
 
 from dataclasses import replace
+from math import inf
 
 from watchdog.core import decide, messages
 from watchdog.core.decide import Step
@@ -29,10 +30,14 @@ def operate(step: Step, event: Operated) -> None:
             step.note("paused", f"Paused by {who}{said}: evidence goes on, nothing is written.")
         case "resume":
             _resume(step, who, said)
+        case "extend" if step.watch.ends_at == inf:
+            step.note("ignored", f"{who} asked to extend it{said}; it has no end before its first traffic.")
         case "extend":
             step.watch.ends_at += event.for_s
             step.watch.ended_early = True
-            step.note("extended", f"Extended by {span(event.for_s)} by {who}{said}; ends at {clock(step.watch.ends_at)}.")
+            step.note(
+                "extended", f"Extended by {span(event.for_s)} by {who}{said}; ends at {clock(step.watch.ends_at)}."
+            )
         case "finish":
             step.watch.ends_at = min(step.watch.ends_at, step.watch.at)
             step.note("finished", f"Finished by {who}{said}: judged on what was seen.")
@@ -89,6 +94,9 @@ def _acknowledge(step: Step, who: str) -> None:
 
 def _hold(step: Step, who: str, said: str) -> None:
     watch = step.watch
+    if watch.rollback is not None and watch.rollback.stage != "observed":
+        step.note("ignored", f"{who} asked to hold{said}; the rollback has begun already.")
+        return
     trigger = watch.pending_trigger or (watch.hold.trigger if watch.hold else None)
     trigger = trigger or Trigger(criterion="operator", sentence=f"held by {who}", at=watch.at)
     watch.hold = Hold(reason=f"{who} holds it{said}", since=watch.at, trigger=trigger, kind="person")
@@ -101,6 +109,9 @@ def _resume(step: Step, who: str, said: str) -> None:
     """Let it act again. What was proven meanwhile is verified again before anything is written."""
     watch = step.watch
     watch.paused = False
+    if watch.approve_until is not None:
+        step.note("resumed", f"Resumed by {who}{said}; it still waits for an approval.")
+        return
     waiting = watch.pending_trigger
     if watch.hold is not None and watch.hold.kind == "person":
         waiting = waiting or watch.hold.trigger
@@ -109,10 +120,5 @@ def _resume(step: Step, who: str, said: str) -> None:
     if watch.state in {State.PAUSED, State.HELD} and watch.hold is None:
         watch.state = State.CONFIRMING if watch.confirmations else State.WATCHING
     step.note("resumed", f"Resumed by {who}{said}.")
-    if waiting is None or watch.hold is not None:
-        return
-    probe = waiting.probe
-    complete = probe is not None and probe in watch.confirmations and watch.confirmations[probe].complete
-    alarmed = waiting.rule is not None and watch.verdicts[waiting.rule].alarmed_at is not None
-    if complete or alarmed or waiting.criterion.startswith("signal:"):
+    if waiting is not None and watch.hold is None and watch.proves(waiting):
         decide.consider(step, waiting)

@@ -156,7 +156,9 @@ def _signal_cells(policy: Policy, signal: str) -> tuple[str, ...]:
 
 def _rollback_cells(policy: Policy) -> list[tuple[str, ...]]:
     r = policy.rollback
-    trial = "all traffic at once" if r.trial is None else f"{format_share(r.trial)} of traffic first"
+    trial = "all traffic at once"
+    if r.trial is not None:
+        trial = f"{format_share(r.trial)} of traffic first, from a later version on; this one moves all at once"
     cells = [
         ("mode", f"{r.mode}: {_MODES[r.mode]}"),
         ("trial", trial),

@@ -95,7 +95,8 @@ def traffic(step: Step, event: TrafficSeen) -> None:
         step.note("restored", f"Cloud Run serves {event.split} again, {span(took)} after the decision.")
         step.announce("restored", split=event.split.percents(), seconds=round(took, 3))
         return
-    if rollback.restored_at is not None and event.split.percent_of(watch.revision) and not rollback.said:
+    left = rollback.after.percent_of(watch.revision)
+    if rollback.restored_at is not None and event.split.percent_of(watch.revision) > left and not rollback.said:
         _back_again(step, event.split)
 
 
@@ -103,7 +104,9 @@ def _back_again(step: Step, split: Split) -> None:
     watch = step.watch
     assert watch.rollback is not None  # noqa: S101 - the caller checked
     watch.rollback = replace(watch.rollback, said=True, stage="failed")
-    sentence = f"{watch.revision} serves again ({split}) after it was rolled back; somebody or some automation put it back."
+    sentence = (
+        f"{watch.revision} serves again ({split}) after it was rolled back; somebody or some automation put it back."
+    )
     watch.outcome, watch.reason = Outcome.FAILED, sentence
     step.note("failed", sentence)
     step.announce("bad_revision_back", reason=sentence)
@@ -129,12 +132,22 @@ def probed(step: Step, event: Probed) -> None:
         return
     streak = rollback.passes.get(event.probe, 0) + 1 if event.answer.ok else 0
     passes = {**rollback.passes, event.probe: streak}
-    failing = any(passes.get(name, 0) == 0 for name in passes)
-    watch.rollback = replace(rollback, passes=passes, failing=failing, reason=event.answer.detail if failing else "")
+    failing = any(passes[name] == 0 for name in passes if name in must_pass(watch))
+    reason = (
+        rollback.reason
+        if event.answer.ok
+        else f"probe {event.probe} fails ({event.answer.detail or event.answer.reason})"
+    )
+    watch.rollback = replace(rollback, passes=passes, failing=failing, reason=reason if failing else "")
     state = watch.probes.get(event.probe, ProbeState())
     streak = 0 if event.answer.ok else state.streak + 1
     watch.probes = {**watch.probes, event.probe: replace(state, streak=streak, last=event.answer)}
     _conclude(step)
+
+
+def must_pass(watch: Watch) -> tuple[str, ...]:
+    """The probes that prove recovery: the critical ones, without those that have never passed anywhere."""
+    return tuple(n for n, p in watch.rules.policy.probes.items() if p.critical and watch.armed(n))
 
 
 def sampled(step: Step, sample: Sample) -> None:
@@ -154,7 +167,8 @@ def sampled(step: Step, sample: Sample) -> None:
     series = watch.recovery.get(sample.source) or Series.start(
         origin=rollback.restored_at, lag_s=lag.lag_s, meters=[watch.rules.meter(rule, lag.period_s)]
     )
-    series, _ = series.add(Point(sample.end, sample.start, bad, total))
+    series, _ = series.judge(watch.at)
+    series, _ = series.add(Point(sample.end, sample.start, bad, total), watch.at)
     watch.recovery = {**watch.recovery, sample.source: series}
     _conclude(step)
 
@@ -182,11 +196,11 @@ def counts_needed(watch: Watch) -> tuple[float, float]:
     seen = max((s.total for s in watch.recovery.values()), default=0.0)
     meters = [s.meters[0] for s in watch.recovery.values()]
     share = rollback.trigger.bad_share
-    return seen, min((m.enough() if share is None else m.enough_at(share) for m in meters), default=inf)
+    return seen, min((m.enough if share is None else m.enough_at(share) for m in meters), default=inf)
 
 
 def _alarm_returned(watch: Watch) -> bool:
-    return any(s.meters[0].alarming for s in watch.recovery.values())
+    return any(s.alarming(0) for s in watch.recovery.values())
 
 
 def _conclude(step: Step) -> None:
@@ -196,8 +210,7 @@ def _conclude(step: Step) -> None:
     if rollback is None or rollback.stage != "verifying" or rollback.restored_at is None:
         return
     policy = watch.rules.policy
-    names = [n for n, p in policy.probes.items() if p.critical]
-    probes_fine = all(rollback.passes.get(n, 0) >= policy.rollback.verify_probes for n in names)
+    probes_fine = all(rollback.passes.get(n, 0) >= policy.rollback.verify_probes for n in must_pass(watch))
     seen, needed = counts_needed(watch)
     waited = watch.at - rollback.restored_at
     sick = rollback.failing or _alarm_returned(watch)
@@ -223,7 +236,7 @@ def due(watch: Watch) -> float:
     moments = [
         rollback.restored_at + NO_HELP_AFTER_S,
         rollback.restored_at + watch.rules.policy.rollback.verify_for_s,
-        *(s.next_judgement() for s in watch.recovery.values()),
+        *(s.due for s in watch.recovery.values()),
     ]
     return min((m for m in moments if m > watch.at), default=inf)
 
@@ -261,7 +274,8 @@ def _not_routed(step: Step, rollback: Rollback) -> None:
 def _no_help(step: Step, rollback: Rollback) -> None:
     watch = step.watch
     watch.rollback = replace(rollback, said=True)
-    still = rollback.reason or rollback.trigger.sentence
+    returned = f"{rollback.trigger.criterion} is broken on it too" if _alarm_returned(watch) else ""
+    still = rollback.reason or returned or rollback.trigger.sentence
     sentence = f"The rollback of {messages.place(watch)} to {rollback.after} did not help: {still}."
     watch.outcome, watch.reason = Outcome.FAILED, sentence
     step.note("failed", sentence)

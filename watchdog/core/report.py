@@ -187,7 +187,7 @@ def _rollback(watch: Watch) -> dict[str, Any] | None:
         "verified_at": iso(r.verified_at),
         "passes": dict(r.passes),
         "requests_since": seen,
-        "requests_needed": needed if needed < 1e12 else None,  # noqa: PLR2004 - unknown until the first sample
+        "requests_needed": needed if needed < 1e12 else None,
         "reason": r.reason,
     }
 

@@ -5,10 +5,12 @@ Compiled once when a watch opens, from the policy and what was measured on the r
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
+from operator import ge, gt, le, lt
 
 from watchdog.core.catalogue import Family, family, quantile
 from watchdog.core.events import Lag
-from watchdog.core.model import Row, Severity
+from watchdog.core.model import Action, Row, Severity
 from watchdog.core.policy import Policy, p0_of
 from watchdog.core.sequential import ERRORS, LATENCY, PROBES, Ladder, Meter, fit
 
@@ -19,6 +21,9 @@ rollback counts only what certainly was slower (research/statistics.md section 4
 
 PROBE_SOURCE = "probe"
 """The source of our own probes' samples."""
+
+
+_COMPARE = {"<": lt, "<=": le, ">": gt, ">=": ge}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +47,11 @@ class Rule:
         return self.family is not Family.GAUGE and self.row.condition is not None
 
     @property
+    def scope(self) -> str:
+        """The name of the one window in which it counts, empty for a row of all windows."""
+        return self.row.windows[0].value if len(self.row.windows) == 1 else ""
+
+    @property
     def ladder(self) -> Ladder:
         """The severities it looks for."""
         return {Family.ERRORS: ERRORS, Family.LATENCY: LATENCY, Family.PROBES: PROBES}[self.family]
@@ -51,8 +61,7 @@ class Rule:
         c = self.row.condition
         if c is None or self.threshold is None:
             return False
-        holds = {"<": x < self.threshold, "<=": x <= self.threshold, ">": x > self.threshold, ">=": x >= self.threshold}
-        return not holds[c.op] if self.row.is_target else holds[c.op]
+        return _COMPARE[c.op](x, self.threshold) is not self.row.is_target
 
     @property
     def label(self) -> str:
@@ -67,9 +76,21 @@ class Rules:
     policy: Policy
     rules: tuple[Rule, ...]
     by_check: Mapping[str, tuple[int, ...]]
+    metered: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
+    """By check and scope, the rows that a meter judges. The scope is the window's name for rows of one window of
+    several, else empty."""
     lags: Mapping[tuple[str, str], Lag] = field(default_factory=dict)
     watch_s: float = 86_400.0
     cold_start: bool = True
+    rollback: tuple[int, ...] = ()
+    """The rows that can fail a watch and that some source feeds, by index."""
+    rollback_checks: tuple[str, ...] = ()
+    """The checks that feed them."""
+    behind: Mapping[str, float] = field(default_factory=dict)
+    """How far behind now the newest complete evidence of an announced check lies (seconds): its feed's lag and one
+    sample's width."""
+    period: Mapping[str, float] = field(default_factory=dict)
+    """The width of an announced check's samples, of its finest feed (seconds)."""
 
     def meter(self, rule: Rule, period_s: float) -> Meter:
         """An empty meter of the rule for a feed with `period_s` wide samples."""
@@ -95,7 +116,7 @@ class Rules:
             return known
         if source == PROBE_SOURCE:  # seen before the interval it stands for has ended
             return Lag(source=source, check=check, period_s=0.0, lag_s=0.0)
-        return Lag(source=source, check=check, period_s=width_s, lag_s=10.0 if width_s <= 10.0 else 180.0)  # noqa: PLR2004
+        return Lag(source=source, check=check, period_s=width_s, lag_s=10.0 if width_s <= 10.0 else 180.0)
 
 
 def limit_check(limit_s: float) -> str:
@@ -129,16 +150,31 @@ def compile_rules(
     """
     rules = tuple(_compile(row, policy, lags, baselines or {}, burstiness or {}) for row in policy.rows)
     by_check: dict[str, list[int]] = {}
+    metered: dict[str, dict[str, tuple[int, ...]]] = {}
     for i, rule in enumerate(rules):
         for check in rule.checks:
             by_check.setdefault(check, []).append(i)
+            if rule.is_meter:
+                scopes = metered.setdefault(check, {})
+                scopes[rule.scope] = (*scopes.get(rule.scope, ()), i)
+    behind: dict[str, float] = {}
+    period: dict[str, float] = {}
+    for g in lags:
+        behind[g.check] = min(g.lag_s + g.period_s, behind.get(g.check, inf))
+        period[g.check] = min(g.period_s, period.get(g.check, inf))
+    able = tuple(i for i, r in enumerate(rules) if r.row.action is Action.ROLLBACK and r.checks and not r.why_not)
     return Rules(
         policy=policy,
         rules=rules,
         by_check={c: tuple(i) for c, i in by_check.items()},
+        metered=metered,
         lags={(g.source, g.check): g for g in lags},
         watch_s=policy.windows[-1].until_s,
         cold_start=cold_start,
+        rollback=able,
+        rollback_checks=tuple(sorted({c for i in able for c in rules[i].checks})),
+        behind=behind,
+        period=period,
     )
 
 
@@ -172,9 +208,7 @@ def _compile(
         checks, p0 = (counted, row.metric), 1.0 - quantile(row.metric)
     sources = len({g.source for g in lags if g.check in checks}) or 1
     d = measured.get(row.metric, 1.0)
-    return Rule(
-        row=row, family=kind, checks=checks, threshold=threshold, p0=p0, alpha=alpha / sources, burstiness=d
-    )
+    return Rule(row=row, family=kind, checks=checks, threshold=threshold, p0=p0, alpha=alpha / sources, burstiness=d)
 
 
 def _probe_checks(metric: str, policy: Policy) -> tuple[str, ...]:

@@ -79,12 +79,15 @@ def fold(service: Service, fact: Fact) -> Service:
             return replace(service, proven=(*others, split)[-HISTORY:])
         case "known_bad":
             until = fact.at + KNOWN_BAD_S
-            images = {**service.bad_images, **dict.fromkeys(b["images"], until)}
+            prints = {**_live(service.known_bad, fact.at), b["fingerprint"]: until}
+            named = {**service.bad_revisions, b["revision"]: b["fingerprint"]}
             return replace(
                 service,
-                known_bad={**service.known_bad, b["fingerprint"]: until},
-                bad_revisions={**service.bad_revisions, b["revision"]: b["fingerprint"]},
-                bad_images=images,
+                known_bad=prints,
+                bad_revisions={r: f for r, f in named.items() if f in prints},
+                bad_images={**_live(service.bad_images, fact.at), **dict.fromkeys(b["images"], until)},
+                # It may have been proven before its fault showed: nobody goes back to it.
+                proven=tuple(p for p in service.proven if b["revision"] not in p.revisions),
             )
         case "rolled_back":
             recent = tuple(r for r in service.rollbacks if r[0] > fact.at - 2 * DAY_S)
@@ -97,6 +100,10 @@ def fold(service: Service, fact: Fact) -> Service:
             return replace(service, armed=dict(b["armed"]), sick=frozenset(b["sick"]))
         case _:
             return service
+
+
+def _live(until: Mapping[str, float], at: float) -> dict[str, float]:
+    return {name: end for name, end in until.items() if end > at}
 
 
 def fold_all(key: ServiceKey, facts: Iterable[Fact]) -> Service:
@@ -172,10 +179,16 @@ def budget(service: Service, policy: Policy, *, target: str, at: float) -> tuple
     bounds = policy.rollback
     last = max((t for t, r in service.rollbacks if r == target), default=None)
     if last is not None and at < last + bounds.cooldown_s:
-        return (f"traffic was moved back to {target} {at - last:.0f} s ago and the cooldown is {bounds.cooldown_s:.0f} s", last + bounds.cooldown_s)
+        return (
+            f"traffic was moved back to {target} {at - last:.0f} s ago and the cooldown is {bounds.cooldown_s:.0f} s",
+            last + bounds.cooldown_s,
+        )
     today = sorted(t for t, _ in service.rollbacks if t > at - DAY_S)
     if len(today) >= bounds.per_day:
-        return (f"{len(today)} rollbacks in 24 h are the daily budget ({bounds.per_day})", today[-bounds.per_day] + DAY_S)
+        return (
+            f"{len(today)} rollbacks in 24 h are the daily budget ({bounds.per_day})",
+            today[-bounds.per_day] + DAY_S,
+        )
     return None
 
 
@@ -188,9 +201,22 @@ def gate(service: Service | None, image: str, at: float) -> tuple[bool, str]:
     """May this image be deployed?"""
     if service is None or not service.known:
         return True, "nothing is known against this service yet"
-    if image and service.bad_images.get(image, 0.0) > at:
+    if not image or service.bad_images.get(image, 0.0) <= at:
+        return True, "not known to be bad"
+    if "@sha256:" in image:
         return False, f"{image} was rolled back; deploy a corrected image, or wait until it is forgotten after 30 days"
-    return True, "not known to be bad"
+    return False, (
+        f"an image tagged {image} was rolled back; if the tag names another image by now, ask for its digest "
+        f"({image.rpartition(':')[0] or image}@sha256:…), else deploy a corrected image"
+    )
+
+
+def guilty_images(bad: RevisionState | None, good: Iterable[RevisionState]) -> tuple[str, ...]:
+    """The names of a rolled back revision's image; none when what serves again runs the same image, for then its
+    configuration was at fault and the corrected redeploy must not be blocked."""
+    if bad is None or any(r.image == bad.image for r in good):
+        return ()
+    return tuple(i for i in (bad.image, bad.tagged_image) if i)
 
 
 def why_not_release(service: Service, latest: str, revision: RevisionState | None, at: float) -> str | None:

@@ -5,7 +5,10 @@ It is made only by `watch.advance` from events, so a journal is enough to make i
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from dataclasses import fields as fields_of
 from math import inf
+from operator import attrgetter
+from typing import NamedTuple
 
 from watchdog.core.cover import Cover
 from watchdog.core.events import Target
@@ -14,10 +17,13 @@ from watchdog.core.policy import ConfirmConfig, ProbeConfig, WindowConfig
 from watchdog.core.probing import ProbeAnswer, Role
 from watchdog.core.rules import Rules
 from watchdog.core.sequential import Series
+from watchdog.core.trend import Trend
+
+FRESH_S = 5.0
+"""How much older than its schedule the newest answer may be before it no longer says how things are now."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleState:
+class RuleState(NamedTuple):
     """What one rule says now. `reason` is the sentence of the last alarm or of why nothing can be said."""
 
     verdict: Verdict = Verdict.INCONCLUSIVE
@@ -26,6 +32,10 @@ class RuleState:
     alarmed_at: float | None = None
     source: str = ""
     """The feed that raised the alarm."""
+    check: str = ""
+    """… and its check."""
+    bad_share: float | None = None
+    """What its counts showed."""
     at_alarm: float = 0.0
     """Total counted by that feed when it did: an alarm clears after enough events without another."""
     last: tuple[tuple[float, bool], ...] = ()
@@ -39,11 +49,10 @@ class RuleState:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One feed's series, the rules its meters belong to (by index, in the meters' order), and when it is next judged."""
+    """One feed's series, and the rules its meters belong to (by index, in the meters' order)."""
 
     series: Series
     rules: tuple[int, ...]
-    due: float = inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +221,12 @@ class Watch:
     sick_before: tuple[str, ...] = ()
     streams: Mapping[tuple[str, str, str], Stream] = field(default_factory=dict)
     """By source, check and scope (a window's name for rows of `window_criteria`, else empty)."""
+    counted: frozenset[int] = frozenset()
+    """The rules that some stream feeds."""
+    behind: Mapping[str, float] = field(default_factory=dict)
+    """The lag of checks that nobody announced, as their samples show it."""
+    settles_s: float = 0.0
+    """How long after its end a window is settled: the lag of the slowest source of a rollback row."""
     covers: Mapping[str, Cover] = field(default_factory=dict)
     verdicts: tuple[RuleState, ...] = ()
     probes: Mapping[str, ProbeState] = field(default_factory=dict)
@@ -237,6 +252,11 @@ class Watch:
     missing: Mapping[str, str] = field(default_factory=dict)
     """By check: why the newest evidence is missing; absent while it is there."""
     blind_said: frozenset[str] = frozenset()
+    trends: Mapping[str, Trend] = field(default_factory=dict)
+    """By check: the gauge's quarter-hour means in the last window."""
+    trends_said: frozenset[str] = frozenset()
+    blind_at: float = inf
+    """No check's silence has to be paged before this; it is looked at again then."""
     notes: tuple[str, ...] = ()
     decisions: tuple[Decision, ...] = ()
     timeline: tuple[Entry, ...] = ()
@@ -246,6 +266,13 @@ class Watch:
     """The next deadline, Unix seconds."""
     closed_windows: frozenset[Window] = frozenset()
     ended_early: bool = False
+
+    def __copy__(self) -> "Watch":
+        """A shallow copy, in a third of the time that `copy` takes by itself: one is made for every event."""
+        twin = object.__new__(Watch)
+        for name, value in zip(_NAMES, _values(self), strict=True):
+            setattr(twin, name, value)
+        return twin
 
     # --- derived -------------------------------------------------------------------------------------------------------
 
@@ -311,3 +338,23 @@ class Watch:
     def probe(self, name: str) -> ProbeConfig:
         """The probe's configuration."""
         return self.rules.policy.probes[name]
+
+    def armed(self, name: str) -> bool:
+        """Whether the probe's failure may move traffic: it has passed as it is configured now, or nobody could try."""
+        known = self.probes.get(name)
+        return self.armed_by_hand or name in self.controls_answered or (known is not None and known.armed)
+
+    def proves(self, trigger: Trigger) -> bool:
+        """Whether what the trigger proved is still so; a probe must have gone on failing until just now."""
+        if trigger.rule is not None:
+            return self.verdicts[trigger.rule].alarmed_at is not None
+        if trigger.probe is None:
+            return trigger.criterion != "operator"
+        c = self.confirmations.get(trigger.probe)
+        if c is None or not c.complete or c.last is None:
+            return False
+        return self.at - c.last.ended_at <= c.rule.every_s + self.probe(trigger.probe).timeout_s + FRESH_S
+
+
+_NAMES = tuple(f.name for f in fields_of(Watch))
+_values = attrgetter(*_NAMES)

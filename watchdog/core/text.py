@@ -7,8 +7,10 @@ from watchdog.core.catalogue import Dimension, known_metric
 
 
 def share(x: float) -> str:
-    """A ratio as percent: `8.2 %`, `0.04 %`, `100 %`."""
+    """A ratio as percent: `8.2 %`, `0.04 %`, `99.98 %`, and `100 %` only for all of it."""
     percent = 100.0 * x
+    if 99.0 < percent < 100.0:
+        return f"{min(percent, 99.99):.2f}".rstrip("0").rstrip(".") + " %"
     for digits, least in ((0, 99.95), (1, 1.0), (2, 0.1), (3, 0.0)):
         if abs(percent) >= least:
             return f"{percent:.{digits}f}".rstrip("0").rstrip(".") + " %" if digits else f"{percent:.0f} %"
@@ -22,7 +24,7 @@ def span(seconds: float) -> str:
     if seconds < 100.0:
         return f"{seconds:.1f}".removesuffix(".0") + " s"
     minutes = round(seconds / 60.0)
-    if minutes < 100:  # noqa: PLR2004 - up to 99 min read better as minutes
+    if minutes < 100:
         return f"{minutes} min"
     return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
 

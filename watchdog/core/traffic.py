@@ -64,7 +64,7 @@ def preflight(
     moved = who_moved(service, revisions or (), watched)
     if moved is not None:
         return moved
-    usable, note = _usable(target, revisions, known_bad)
+    usable, note = _usable(target, revisions, known_bad, watched)
     if isinstance(usable, Refuse):
         return usable
     mine = service.split.percent_of(watched)
@@ -84,16 +84,18 @@ def who_moved(service: ServiceState, revisions: Sequence[RevisionState], watched
 
 
 def _usable(
-    target: Split, revisions: Sequence[RevisionState] | None, known_bad: frozenset[str]
+    target: Split, revisions: Sequence[RevisionState] | None, known_bad: frozenset[str], watched: str
 ) -> tuple[Split | Refuse, str]:
-    if revisions is None:
-        return target, "its revisions could not be read, so Cloud Run itself decides whether they can serve"
-    known = {r.name: r for r in revisions}
+    known = {r.name: r for r in revisions or ()}
     left: list[Share] = []
     lost: list[str] = []
     for entry in target.shares:
         revision = known.get(entry.revision)
-        if revision is None:
+        if entry.revision == watched:
+            lost.append(f"{watched} is what is rolled back")
+        elif revisions is None:
+            left.append(entry)
+        elif revision is None:
             lost.append(f"{entry.revision} is gone")
         elif not revision.ready:
             lost.append(f"{entry.revision} is not ready" + (f" ({revision.reason})" if revision.reason else ""))
@@ -104,6 +106,8 @@ def _usable(
     remaining = sum(s.percent for s in left)
     if remaining * 2 < sum(s.percent for s in target.shares) or not left:
         return Refuse(f"the target {target} cannot serve: {listing(lost)}"), ""
+    if revisions is None:
+        lost.append("its revisions could not be read, so Cloud Run itself decides whether they can serve")
     return Split(tuple(left)), listing(lost)
 
 
@@ -138,11 +142,7 @@ def released(service: ServiceState, kind: Split | None) -> Split:
 def from_ready(revisions: Sequence[RevisionState], watched: str) -> Split:
     """The last resort for a target: the newest Ready revision older than the watched one."""
     born = next((r.created_at for r in revisions if r.name == watched), None)
-    older = [
-        r
-        for r in revisions
-        if r.name != watched and r.ready and (born is None or r.created_at <= born)
-    ]
+    older = [r for r in revisions if r.name != watched and r.ready and (born is None or r.created_at <= born)]
     older.sort(key=lambda r: r.created_at, reverse=True)
     return Split.of({older[0].name: WHOLE}) if older else Split()
 

@@ -18,8 +18,9 @@ LEAST = 2
 
 
 def names(watch: Watch) -> tuple[str, ...]:
-    """The probes that the target is asked: the critical ones."""
-    return tuple(n for n, p in watch.rules.policy.probes.items() if p.critical)
+    """The probes that the target is asked: the critical ones that can pass at all, and that follow its tag."""
+    probes = watch.rules.policy.probes
+    return tuple(n for n, p in probes.items() if p.critical and p.url is None and watch.armed(n))
 
 
 def start(step: Step, trigger: Trigger) -> None:

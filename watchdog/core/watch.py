@@ -10,7 +10,8 @@ from copy import copy
 from dataclasses import replace
 from math import inf
 
-from watchdog.core import coverage, decide, evaluate, hard_down, messages, operators, recovery, warming
+from watchdog.core import coverage, decide, drift, evaluate, frontier, hard_down, messages, operators, recovery, warming
+from watchdog.core.catalogue import Family
 from watchdog.core.commands import Command
 from watchdog.core.decide import Step
 from watchdog.core.events import (
@@ -28,11 +29,13 @@ from watchdog.core.model import Action, Outcome, Sample, Severity, State, Table,
 from watchdog.core.policy import Policy
 from watchdog.core.probing import Purpose
 from watchdog.core.rules import compile_rules
-from watchdog.core.state import ProbeState, RuleState, Trigger, Watch
+from watchdog.core.state import FRESH_S, ProbeState, RuleState, Trigger, Watch
 from watchdog.core.text import clock, listing, share, span
 
 PENDING_S = 1800.0
 """How long a watch waits for its revision's first traffic."""
+OVERTIME_S = 120.0
+"""The longest that an open confirmation may keep a watch beyond its end."""
 LEAST_STEP_S = 0.05
 """A deadline that stays due (rounding of slot ends) is fired again this much later, so the fold always moves on."""
 
@@ -48,6 +51,7 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         cold_start=event.cold_start,
     )
     armed = event.armed or ()
+    notes = (*event.notes, *frontier.of_rules(rules, event.baselines))
     watch = Watch(
         id=event.watch,
         deploy=event.deploy,
@@ -65,8 +69,9 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         sick_before=event.sick_before,
         verdicts=tuple(RuleState(since=event.at, reason=r.why_not or "no evidence yet") for r in rules.rules),
         probes={name: ProbeState(armed=name in armed) for name in policy.probes},
-        notes=event.notes,
+        notes=notes,
     )
+    watch.settles_s = coverage.slowest_lag(watch)
     step = Step(watch)
     step.note("opened", f"Watching {watch.revision} of {messages.place(watch)}; before it served {watch.target.split}.")
     step.announce(
@@ -76,7 +81,7 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         revision=watch.revision,
         previous=event.target.split.percents(),
         target_source=event.target.source,
-        notes=list(event.notes),
+        notes=list(notes),
     )
     if event.ends_at is not None:
         watch.ends_at = event.ends_at
@@ -104,7 +109,8 @@ def _opening(watch: Watch) -> messages.Body:
         title=f"Watching {messages.place(watch)}: {watch.revision}{version}",
         happened=f"{watch.revision}{version} was deployed{by}; before it served {watch.target.split}.",
         did=says,
-        over="The watch ends " + (f"at {clock(watch.ends_at)}." if watch.ends_at < inf else "24 h after its first traffic."),
+        over="The watch ends "
+        + (f"at {clock(watch.ends_at)}." if watch.ends_at < inf else "24 h after its first traffic."),
         todo="Nothing.",
         evidence=[("note", note) for note in watch.notes],
         change=True,
@@ -118,6 +124,7 @@ def _cut_over(step: Step, at: float) -> None:
     if not watch.ended_early:
         watch.ends_at = at + watch.rules.policy.watch_s
     watch.state = State.PAUSED if watch.paused else State.WATCHING
+    watch.blind_at = min((due for due, _ in coverage.blind(watch)), default=inf)
     step.note("cutover", f"{watch.revision} serves traffic since {clock(at)}.")
     step.announce("cutover", revision=watch.revision, split=watch.split.percents())
 
@@ -138,11 +145,12 @@ def advance(watch: Watch, event: Event) -> tuple[Watch, tuple[Command, ...]]:
         draft.due = max(draft.due, fired + LEAST_STEP_S) if draft.due <= fired else draft.due
     draft.at = at
     if draft.open:
+        # First whatever is complete by now, so that a late sample is late by the clock, not by when somebody looked.
+        _act(step, evaluate.judge(draft, at))
         _apply(step, event)
-        if draft.open:
-            _act(step, evaluate.judge(draft, draft.at))
+        _pursue(step)
         _follow(step, watch)
-        draft.due = next_deadline(draft) if draft.open else inf
+        draft.due = next_deadline(draft)
     return draft, tuple(step.commands)
 
 
@@ -180,9 +188,7 @@ def _apply(step: Step, event: Event) -> None:
             away = span(event.at - event.down_since)
             step.note("resumed", f"The watchdog was away for {away}; the gap counts as not covered.")
             step.announce("watch_resumed", away_s=round(event.at - event.down_since, 3))
-            step.watch.confirmations = {}
-            if step.watch.state is State.CONFIRMING:
-                step.watch.state = State.WATCHING
+            hard_down.taken_up(step)
         case _:
             pass
 
@@ -198,6 +204,7 @@ def _sample(step: Step, sample: Sample) -> None:
         return
     if sample.revision in {"", watch.revision}:
         _act(step, evaluate.fold(watch, sample))
+        drift.follow(step, sample)
 
 
 def _probed(step: Step, event: Probed) -> None:
@@ -215,19 +222,30 @@ def _probed(step: Step, event: Probed) -> None:
 def _act(step: Step, alarms: list[evaluate.Alarm]) -> None:
     """Do what the rows that raised an alarm ask for."""
     watch = step.watch
-    for alarm in sorted(alarms, key=lambda a: watch.rules.rules[a.rule].row.action is not Action.ROLLBACK):
-        rule = watch.rules.rules[alarm.rule]
-        if rule.row.action is Action.ROLLBACK:
-            trigger = Trigger(
-                criterion=rule.label,
-                sentence=alarm.sentence,
-                rule=alarm.rule,
-                at=watch.at,
-                bad_share=alarm.bad_share,
-            )
-            warming.start(step, trigger)
-        elif not watch.verdicts[alarm.rule].decided and watch.rollback is None and watch.warming is None:
+    if any(watch.rules.rules[a.rule].row.action is Action.ROLLBACK for a in alarms):
+        _pursue(step)
+    for alarm in alarms:
+        asks = watch.rules.rules[alarm.rule].row.action is not Action.ROLLBACK
+        if asks and not watch.verdicts[alarm.rule].decided and watch.rollback is None and watch.warming is None:
             _advise(step, alarm)  # a rollback under way says it all: no second message for the same fault
+
+
+def _pursue(step: Step) -> None:
+    """Go after the alarms of rollback rows until something is decided. An alarm that was raised while the watch was held
+    or paused is not forgotten when that ends: a green probe never clears a user-traffic alarm."""
+    watch = step.watch
+    for i in watch.rules.rollback:
+        rule, state = watch.rules.rules[i], watch.verdicts[i]
+        busy = watch.rollback is not None or watch.warming is not None or watch.hold is not None
+        if busy or watch.pending_trigger is not None or not watch.open:
+            return
+        if state.alarmed_at is None or rule.row.condition is None:  # `failing` rows are pursued by their confirmations
+            continue
+        if rule.family is Family.PROBES and state.check in watch.probes and not watch.armed(state.check):
+            hard_down.warn_once(step, state.check, state.reason)
+            continue
+        trigger = Trigger(criterion=rule.label, sentence=state.reason, rule=i, at=watch.at, bad_share=state.bad_share)
+        warming.start(step, trigger)
 
 
 def _advise(step: Step, alarm: evaluate.Alarm) -> None:
@@ -236,7 +254,7 @@ def _advise(step: Step, alarm: evaluate.Alarm) -> None:
     rule, state = watch.rules.rules[alarm.rule], watch.verdicts[alarm.rule]
     watch.verdicts = (
         *watch.verdicts[: alarm.rule],
-        replace(state, decided=True),
+        state._replace(decided=True),
         *watch.verdicts[alarm.rule + 1 :],
     )
     verb = {Action.INVESTIGATE: "Investigate", Action.SCALE_UP: "Scale up"}[rule.row.action]
@@ -318,8 +336,11 @@ def _while_rolling_back(step: Step, event: TrafficSeen) -> None:
     if rollback.stage in {"failed", "observed"} and not event.split.percent_of(watch.revision):
         _gone(step, event)
         return
-    if rollback.restored_at is not None and event.newer and not event.split.same_traffic(rollback.after):
-        recovery.end(step, Outcome.ROLLED_BACK, f"Rolled back to {rollback.after}; a newer revision has taken over since.")
+    gone = rollback.restored_at is not None or not event.split.percent_of(watch.revision)
+    if rollback.written_at is not None and gone and event.newer and not event.split.same_traffic(rollback.after):
+        recovery.end(
+            step, Outcome.ROLLED_BACK, f"Rolled back to {rollback.after}; a newer revision has taken over since."
+        )
         return
     recovery.traffic(step, event)
 
@@ -346,8 +367,9 @@ def _promoted(step: Step, before: int, now: int) -> None:
     watch.anchor = watch.at
     if not watch.ended_early:
         watch.ends_at = watch.at + watch.rules.policy.watch_s
-    watch.covers = {check: replace(c, done_s=()) for check, c in watch.covers.items()}
+    watch.covers = {check: c._replace(done_s=()) for check, c in watch.covers.items()}
     watch.closed_windows = frozenset()
+    watch.proven_at = None
     sentence = f"{watch.revision} went from {before} % to {now} % of the traffic; the immediate window starts again."
     step.note("promoted", sentence)
     step.announce("promoted", split=watch.split.percents())
@@ -410,7 +432,7 @@ def next_deadline(watch: Watch) -> float:
         return inf
     if watch.cutover_at is None:
         return min(watch.opened_at + PENDING_S, watch.ends_at)
-    due = min((s.due for s in watch.streams.values()), default=inf)
+    due = min((s.series.due for s in watch.streams.values()), default=inf)
     if watch.rollback is None:
         if watch.hold is not None and watch.hold.until is not None:
             due = min(due, watch.hold.until)
@@ -418,17 +440,27 @@ def next_deadline(watch: Watch) -> float:
             due = min(due, watch.approve_until)
         if watch.warming is not None and watch.hold is None:
             due = min(due, watch.warming.until)
-    due = min(due, watch.ends_at, recovery.due(watch), _next_window(watch))
-    if watch.rollback is None:
-        due = min([due, *(at for at, _ in coverage.blind(watch))])
-    return due
+    due = min(due, recovery.due(watch), _next_window(watch), _end_of(watch))
+    return due if watch.rollback is not None else min(due, watch.blind_at)
+
+
+def _end_of(watch: Watch) -> float:
+    """When the watch may be concluded: its end, but never in the middle of a rollback or of a failing probe's
+    confirmation, whose answer is seconds away and may be all that matters."""
+    rollback = watch.rollback
+    if rollback is not None and rollback.stage in {"writing", "settling", "verifying"} and watch.outcome is None:
+        return inf
+    proving = watch.warming is not None or any(not c.complete for c in watch.confirmations.values())
+    if proving and watch.hold is None and rollback is None:
+        return watch.ends_at + OVERTIME_S
+    return watch.ends_at
 
 
 def _next_window(watch: Watch) -> float:
-    behind = coverage.slowest_lag(watch)
-    for window, (_, end) in zip(watch.rules.policy.windows, watch.bounds(), strict=True):
-        if window.window not in watch.closed_windows and end + behind < watch.ends_at:
-            return end + behind
+    for window in watch.rules.policy.windows:
+        if window.window not in watch.closed_windows:
+            settled = watch.anchor + window.until_s + watch.settles_s
+            return settled if settled < watch.ends_at else inf
     return inf
 
 
@@ -445,10 +477,11 @@ def _fire(step: Step) -> None:
         return
     if watch.rollback is None:
         _fire_waits(step)
-    if watch.rollback is None:
+        _pursue(step)
+    if watch.rollback is None and watch.at >= watch.blind_at:
         _fire_blind(step)
     _fire_windows(step)
-    if watch.at >= watch.ends_at and watch.open:
+    if watch.at >= _end_of(watch) and watch.open:
         _finish(step)
 
 
@@ -459,13 +492,13 @@ def _fire_waits(step: Step) -> None:
         trigger, watch.pending_trigger, watch.approve_until = watch.pending_trigger, None, None
         decide.refuse(step, trigger, "nobody approved it in time", "Decide by hand, now.")
     elif held is not None and held.until is not None and watch.at >= held.until:
-        if held.kind == "retry":
-            watch.hold = None
-            watch.state = State.WATCHING
-            if _still(watch, held.trigger):
-                decide.consider(step, held.trigger)
-        elif _still(watch, held.trigger):
+        asked = held.trigger.probe in watch.confirmations
+        if watch.proves(held.trigger):
+            if held.kind == "retry":
+                watch.hold, watch.state = None, State.PAUSED if watch.paused else State.WATCHING
             decide.consider(step, held.trigger)
+        elif asked:  # the answers are from before an absence, or not enough yet
+            watch.hold = replace(held, until=watch.at + FRESH_S)
         else:
             decide.release_hold(step, "the fault has cleared")
         if watch.hold is held:  # waits for something else now
@@ -474,23 +507,17 @@ def _fire_waits(step: Step) -> None:
         warming.judge(step)
 
 
-def _still(watch: Watch, trigger: Trigger) -> bool:
-    """Whether what the trigger proved is still so."""
-    if trigger.rule is not None:
-        return watch.verdicts[trigger.rule].alarmed_at is not None
-    if trigger.probe is not None:
-        return trigger.probe in watch.confirmations
-    return True
-
-
 def _fire_blind(step: Step) -> None:
     watch = step.watch
     lost = [check for at, check in coverage.blind(watch) if at <= watch.at]
+    watch.blind_said |= set(lost)
+    watch.blind_at = min((at for at, _ in coverage.blind(watch)), default=inf)
     if not lost:
         return
-    watch.blind_said |= set(lost)
     why = listing(sorted({watch.missing.get(c, "no answer").replace("_", " ") for c in lost}))
-    sentence = f"No usable evidence for {listing(lost)} of {messages.place(watch)} ({why}); probes and other feeds go on."
+    sentence = (
+        f"No usable evidence for {listing(lost)} of {messages.place(watch)} ({why}); probes and other feeds go on."
+    )
     step.note("blind", sentence)
     step.announce("blind", checks=lost, reason=sentence)
     step.notify(
@@ -509,7 +536,7 @@ def _fire_blind(step: Step) -> None:
 
 def _fire_windows(step: Step) -> None:
     watch = step.watch
-    behind = coverage.slowest_lag(watch)
+    behind = watch.settles_s
     windows = watch.rules.policy.windows
     for i, (window, (_, end)) in enumerate(zip(windows, watch.bounds(), strict=True)):
         if window.window in watch.closed_windows or watch.at < end + behind or end >= watch.ends_at:
@@ -519,7 +546,13 @@ def _fire_windows(step: Step) -> None:
         fine = covered is None or covered >= watch.rules.policy.coverage_floor
         alarms = coverage.open_alarms(watch)
         name = window.window.value.replace("_", " ")
-        said = "verified" if fine and not alarms else "UNVERIFIED" if not fine else f"broken: {listing(r.label for r in alarms)}"
+        said = (
+            "verified"
+            if fine and not alarms
+            else "UNVERIFIED"
+            if not fine
+            else f"broken: {listing(r.label for r in alarms)}"
+        )
         sentence = f"The {name} window has ended: {said}; coverage {share(covered or 0.0)}."
         step.note("window", sentence)
         step.announce("window_ended", window=window.window.value, coverage=covered, verified=fine and not alarms)
@@ -572,10 +605,10 @@ def _follow(step: Step, before: Watch) -> None:
     watch = step.watch
     if watch.verdicts is before.verdicts:
         return
-    if watch.warming is not None and not _still(watch, watch.warming.trigger) and watch.hold is None:
+    if watch.warming is not None and not watch.proves(watch.warming.trigger) and watch.hold is None:
         warming.dropped(step)
     held = watch.hold
-    if held is not None and held.trigger.rule is not None and not _still(watch, held.trigger) and watch.open:
+    if held is not None and held.trigger.rule is not None and not watch.proves(held.trigger) and watch.open:
         if held.kind == "refused":
             step.note("cleared", f"{held.trigger.criterion} has cleared; the watch stays failed, as it was refused.")
             watch.hold = replace(held, trigger=replace(held.trigger, rule=None))

@@ -14,7 +14,7 @@ import structlog
 from watchdog.core import service as facts
 from watchdog.core import traffic
 from watchdog.core import watch as folding
-from watchdog.core.events import Event, Resumed, TrafficSeen, Written, decode
+from watchdog.core.events import Opened, Resumed, TrafficSeen, Written, decode
 from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Split, State
 from watchdog.core.policy import Policy, ProbeConfig
 from watchdog.core.service import Fact, Service
@@ -26,7 +26,7 @@ from watchdog.engine.opening import Notice, open_watch, revisions_of
 from watchdog.engine.probing import Route, once_all
 from watchdog.engine.runner import Hooks, WatchRunner
 from watchdog.engine.tools import Tools
-from watchdog.errors import ConflictError, LeaseLostError, PermanentError, TemporaryError, WatchdogError
+from watchdog.errors import LeaseLostError, PermanentError, TemporaryError, WatchdogError
 from watchdog.ports import Letter, NewEvent
 
 LETTERS_EVERY_S = 0.25
@@ -56,8 +56,14 @@ class Keeper:
     _facts: asyncio.Lock = field(default_factory=asyncio.Lock)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     _group: asyncio.TaskGroup | None = None
-    _reading_failed: str = ""
+    _trouble: str = ""
+    """Why the last look at the service failed, empty when it did not."""
+    _unread: bool = False
+    """Whether it was Cloud Run that could not be read."""
     _letters: set[int] = field(default_factory=set)
+    _elsewhere: set[str] = field(default_factory=set)
+    """Open watches that another process holds."""
+    _unreadable: set[str] = field(default_factory=set)
     _poll_now: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -94,17 +100,22 @@ class Keeper:
 
     async def _keep(self, journalist: Journalist) -> None:
         self._journalist = journalist
-        await self._load()
-        self.owned = True
-        self.standby.set()
-        self.tools.metrics.leader.set(1)
         try:
+            await self._load()
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 group.create_task(journalist.keep(), name=f"lease/{self.key}")
                 group.create_task(self._until_lost(journalist), name=f"lost/{self.key}")
                 await self._resume()
+                self.owned = True
+                self.standby.set()
+                self.tools.metrics.leader.set(1)
+                # Again and again: a dead owner's lease of a watch may outlive its lease of the service, and a watch that
+                # crashed must go on.
+                resuming = self._forever(self._resume, self.tools.lease_ttl_s / 3)
+                group.create_task(resuming, name=f"resume/{self.key}")
                 group.create_task(self._forever(self._read_letters, LETTERS_EVERY_S), name=f"letters/{self.key}")
+                group.create_task(self._forever(self._read_orders, LETTERS_EVERY_S), name=f"orders/{self.key}")
                 group.create_task(self._poll(), name=f"traffic/{self.key}")
                 if self.discover:
                     group.create_task(self.arm(), name=f"arm/{self.key}")
@@ -119,13 +130,17 @@ class Keeper:
 
     async def _forever(self, work: Any, every_s: float) -> None:
         """A fault in one round must not end the service's keeping."""
+        failing = ""
         while True:
             try:
                 await work()
+                failing = ""
             except LeaseLostError:
                 raise
             except WatchdogError as error:
-                _log.warning("keeper_failed", service=str(self.key), work=work.__name__, error=str(error))
+                if str(error) != failing:
+                    _log.warning("keeper_failed", service=str(self.key), work=work.__name__, error=str(error))
+                failing = str(error)
             except Exception:
                 _log.exception("keeper_crashed", service=str(self.key), work=work.__name__)
             await self.tools.clock.sleep(every_s)
@@ -146,33 +161,62 @@ class Keeper:
             if self._journalist is None:
                 raise LeaseLostError(f"{self.key} is not kept by this process")
             now = self.tools.clock.now()
-            rows = [
-                NewEvent(at=f.at, seen_at=now, kind=f.kind, schema=facts.SCHEMA, body=f.body) for f in new
-            ]
+            rows = [NewEvent(at=f.at, seen_at=now, kind=f.kind, schema=facts.SCHEMA, body=f.body) for f in new]
             await self._journalist.append(rows, letters=letters)
 
     # --- watches ---------------------------------------------------------------------------------------------------------
 
     async def _resume(self) -> None:
-        """Take up the service's open watches where their journals end."""
-        for row in await self.tools.store.watches(open_only=True):
-            if (row.project, row.region, row.service) != (self.key.project, self.key.region, self.key.name):
-                continue
-            lease = await self._acquire(f"watch/{row.id}")
-            if lease is None:
-                _log.info("watch_elsewhere", watch=row.id)
-                continue
-            events: list[Event] = []
-            async for record in self.tools.store.read(f"watch/{row.id}"):
-                events.append(decode(record.kind, record.schema, record.at, record.body))
-            watch, _ = folding.replay(events)
-            if watch is None or not watch.open:
-                continue
-            now = self.tools.clock.now()
-            _log.info("watch_resumed", watch=row.id, events=len(events), away_s=round(now - watch.at, 1))
-            runner = self._runner(watch, Journalist(tools=self.tools, lease=lease), ())
-            runner.put(Resumed(at=now, down_since=watch.at))
-            self._start(runner)
+        """Take up the service's open watches where their journals end, as soon as their leases are free."""
+        async with self._opening:
+            for row in await self.tools.store.watches(open_only=True):
+                mine = (row.project, row.region, row.service) == (self.key.project, self.key.region, self.key.name)
+                if not mine or row.id in self.runners:
+                    continue
+                lease = await self._acquire(f"watch/{row.id}")
+                if lease is None:
+                    if row.id not in self._elsewhere:
+                        _log.info("watch_elsewhere", watch=row.id)
+                    self._elsewhere.add(row.id)
+                    continue
+                self._elsewhere.discard(row.id)
+                await self._take_up(row.id, Journalist(tools=self.tools, lease=lease))
+
+    async def _take_up(self, watch_id: str, journalist: Journalist) -> None:
+        watch: Watch | None = None
+        count = 0
+        async for record in self.tools.store.read(f"watch/{watch_id}"):
+            count += 1
+            try:
+                event = decode(record.kind, record.schema, record.at, record.body)
+                if watch is not None:
+                    watch, _ = folding.advance(watch, event)
+                elif isinstance(event, Opened):
+                    watch, _ = folding.opened(event)
+            except Exception:  # left out when it happened, too; the watch must go on without it
+                _log.exception("event_not_folded", watch=watch_id, seq=record.seq, kind=record.kind)
+        if watch is None or not watch.open:
+            if watch_id not in self._unreadable:
+                _log.error("watch_not_resumed", watch=watch_id, events=count, why="its journal opens no watch")
+            self._unreadable.add(watch_id)
+            await journalist.release()
+            return
+        now = self.tools.clock.now()
+        _log.info("watch_resumed", watch=watch_id, events=count, away_s=round(now - watch.at, 1))
+        await self._remember_rollback(watch)
+        runner = self._runner(watch, journalist, ())
+        runner.put(Resumed(at=now, down_since=watch.at))
+        self._start(runner)
+
+    async def _remember_rollback(self, watch: Watch) -> None:
+        """A process that was killed right after its write may not have come to this."""
+        rollback = watch.rollback
+        if rollback is None or rollback.written_at is None:
+            return
+        written = Written(
+            at=rollback.written_at, result="done", reason="", before=rollback.before, after=rollback.after
+        )
+        await self._on_written(watch, written)
 
     def _runner(self, watch: Watch, journalist: Journalist, first: Any) -> WatchRunner:
         hooks = Hooks(
@@ -230,24 +274,38 @@ class Keeper:
             watch, first = running.start(opening)
             lease = await self._acquire(f"watch/{watch.id}")
             if lease is None:
-                raise TemporaryError(f"the store gave no lease for watch {watch.id}")
-            await self.remember(facts.seen(opening.at, state.split), letters=letters)
+                raise TemporaryError(f"the store gave no lease for a watch of {watch.revision}, so it is not watched yet")
+            await self.remember(*self._seen_with(watch.revision, opening.at, state), letters=letters)
             runner = self._runner(watch, Journalist(tools=self.tools, lease=lease), first)
             self._start(runner)
             return runner
+
+    def _seen_with(self, revision: str, at: float, state: ServiceState) -> tuple[Fact, ...]:
+        """The split as seen, unless it holds another arrival that `look` has yet to open a watch for."""
+        others = {a.revision for a in facts.arrivals(self.service, state, at)} - {revision}
+        return () if others else (facts.seen(at, state.split),)
 
     def _armed(self) -> tuple[str, ...]:
         return tuple(n for n, p in self.policy.probes.items() if self.service.armed.get(n) == config_hash(p))
 
     async def _on_written(self, watch: Watch, written: Written) -> None:
-        """The bad revision is remembered, the budget is charged, the pin is known."""
+        """The bad revision is remembered, the budget is charged, the pin is known: once, however often it is said."""
         now = written.at
-        found = next((r for r in await revisions_of(self.tools, self.key) if r.name == watch.revision), None)
+        decided = watch.rollback.decided_at if watch.rollback else now
+        if watch.revision in self.service.bad_revisions and any(at >= decided for at, _ in self.service.rollbacks):
+            return
+        revisions = await revisions_of(self.tools, self.key)
+        found = next((r for r in revisions if r.name == watch.revision), None)
         fingerprint = (found.fingerprint if found else "") or watch.deploy.fingerprint or f"revision:{watch.revision}"
         kinds = self._pin_kind(watch)
         await self.remember(
             facts.rolled_back(now, revision=watch.revision, target=watch.target.revision, before=kinds),
-            facts.known_bad(now, revision=watch.revision, fingerprint=fingerprint, images=[found.image if found else ""]),
+            facts.known_bad(
+                now,
+                revision=watch.revision,
+                fingerprint=fingerprint,
+                images=facts.guilty_images(found, [r for r in revisions if r.name in written.after.revisions]),
+            ),
             facts.seen(now, written.after),
         )
         self._poll_now.set()
@@ -274,12 +332,16 @@ class Keeper:
             began = self.tools.clock.monotonic()
             try:
                 await self.look()
+                if self._trouble:
+                    _log.info("service_readable", service=str(self.key))
+                self._trouble = ""
             except LeaseLostError:
                 raise
             except WatchdogError as error:
-                if str(error) != self._reading_failed:
-                    _log.warning("service_unreadable", service=str(self.key), error=str(error))
-                self._reading_failed = str(error)
+                if str(error) != self._trouble:
+                    said = "service_unreadable" if self._unread else "discovery_failed"
+                    _log.warning(said, service=str(self.key), error=str(error))
+                self._trouble = str(error)
             except Exception:
                 _log.exception("discovery_crashed", service=str(self.key))
             self._poll_now.clear()
@@ -294,10 +356,9 @@ class Keeper:
 
     async def look(self) -> None:
         """Read the service once: tell its watches, open new ones, notice a proven or released split."""
+        self._unread = True
         state = await self._read_now()
-        if self._reading_failed:
-            _log.info("service_readable", service=str(self.key))
-            self._reading_failed = ""
+        self._unread = False
         now = self.tools.clock.now()
         moved = not state.split.same_traffic(self.service.served)
         if moved or not self._revisions:
@@ -308,12 +369,17 @@ class Keeper:
             return
         if self.discover:
             for arrival in facts.arrivals(self.service, state, now):
-                if self.open_runner(arrival.revision) is None:
+                if self.open_runner(arrival.revision) is None and not self._written_by_us(arrival.revision):
                     await self.open(Notice(revision=arrival.revision, observe=arrival.known_bad))
         if moved and state.split.shares:
             await self.remember(facts.seen(now, state.split))
         if self.service.release_on_next:
             await self._release_if_newer(state)
+
+    def _written_by_us(self, revision: str) -> bool:
+        """Whether a rollback of an open watch gave it traffic: proven or not, it is no deploy."""
+        rollbacks = [r.watch.rollback for r in self.runners.values()]
+        return any(b.written_at is not None and b.after.percent_of(revision) > 0 for b in rollbacks if b is not None)
 
     async def _first_sight(self, state: ServiceState, now: float) -> None:
         """On the very first sight what serves is taken as known and proven; a foreground watch proves nothing by it."""
@@ -345,13 +411,16 @@ class Keeper:
     # --- letters ---------------------------------------------------------------------------------------------------------
 
     async def _read_letters(self) -> None:
-        streams = [self.stream, *(f"watch/{i}" for i in self.runners)]
-        for letter in await self.tools.store.letters(streams):
-            if letter.stream == self.stream:
-                if letter.id not in self._letters:
-                    await self._service_letter(letter)
-            elif (runner := self.runners.get(letter.stream.removeprefix("watch/"))) is not None:
+        """Hand letters to their watches: never kept waiting by what a letter to the service needs from elsewhere."""
+        for letter in await self.tools.store.letters([f"watch/{i}" for i in self.runners]):
+            if (runner := self.runners.get(letter.stream.removeprefix("watch/"))) is not None:
                 runner.receive(letter)
+
+    async def _read_orders(self) -> None:
+        """Carry out letters to the service: deploy notices and releases."""
+        for letter in await self.tools.store.letters([self.stream]):
+            if letter.id not in self._letters:
+                await self._service_letter(letter)
 
     async def _service_letter(self, letter: Letter) -> None:
         if letter.kind == "deploy":
@@ -387,7 +456,7 @@ class Keeper:
             return
         try:
             await self.release()
-        except (PermanentError, ConflictError) as error:
+        except PermanentError as error:
             _log.warning("release_refused", service=str(self.key), error=str(error))
         await self.remember(letters=[letter.id])
 
@@ -443,9 +512,7 @@ class Keeper:
             return
         if self.state is None:
             await self._read_now()
-        routes = [
-            Route(probe=p, base_url=self.service_url(), revision="") for p in self.policy.probes.values()
-        ]
+        routes = [Route(probe=p, base_url=self.service_url(), revision="") for p in self.policy.probes.values()]
         control = self.policy.control_url or self.tools.traffic.endpoint
         answers = await once_all(self.tools, routes, control_url=control)
         armed = dict(self.service.armed)

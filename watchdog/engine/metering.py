@@ -7,17 +7,26 @@ from dataclasses import dataclass, field
 import structlog
 
 from watchdog.core.events import Lag, Sampled
+from watchdog.core.frontier import RATE
 from watchdog.core.model import Counts, Evidence, Missing, Sample, ServiceKey, Value
 from watchdog.core.policy import Policy
 from watchdog.core.schedule import Plan
 from watchdog.engine.tools import Tools
-from watchdog.errors import WatchdogError
+from watchdog.errors import PermanentError, WatchdogError
 from watchdog.ports import Feed, MetricQuery, Source
 
 QUERY_S = 15.0
 """The longest that one query may take before it counts as failed."""
 AGAIN_S = 300.0
 """How far back a query asks again, so that revised points are seen."""
+LEAST_EVERY_S = 5.0
+"""However narrow a feed's samples are, it is asked no more often."""
+TICK_S = 0.1
+"""After a sample is complete, so that no clock's grain hides it."""
+PROMPT_S = 30.0
+"""A feed that is complete so soon is asked at the moment when its next sample is."""
+LATE_S = 60.0
+"""Evidence later than this is worth a word when a watch opens."""
 PROPAGATION_S = 5.0
 """Requests right after the cutover may still have been served by the revision before."""
 NOMINAL = (60.0, 180.0)
@@ -37,19 +46,30 @@ class Reader:
     every_s: float
     plan: Callable[[], Plan]
     emit: Callable[[Sampled], None]
+    answered: Callable[[str], Sequence[float]] = lambda _revision: ()
+    """When a revision answered probes of ours without a server error (Unix seconds, ascending)."""
     seen: dict[tuple[str, str, float, float], Evidence] = field(default_factory=dict)
     failing: str = ""
 
     async def run(self) -> None:
-        """Ask for ever."""
-        due = self.tools.clock.monotonic() + min(self.every_s, self._period())
+        """Ask for ever: as often as the policy says, and every sample of a feed with narrower ones."""
+        period_s = self._period()
+        every_s = min(self.every_s, max(LEAST_EVERY_S, period_s))
+        due = self.tools.clock.monotonic() + min(every_s, self._until_complete(period_s))
         while True:
             await self.tools.clock.sleep(due - self.tools.clock.monotonic())
             await self.ask()
-            due = max(due + self.every_s, self.tools.clock.monotonic())
+            due = max(due + every_s, self.tools.clock.monotonic())
 
     def _period(self) -> float:
         return min((lag.period_s for lag in self.lags), default=NOMINAL[0])
+
+    def _until_complete(self, period_s: float) -> float:
+        """Seconds until the next sample is complete, for a feed that is prompt; else its period."""
+        lag_s = min((lag.lag_s for lag in self.lags if lag.period_s == period_s), default=NOMINAL[1])
+        if lag_s > PROMPT_S:
+            return period_s
+        return period_s - (self.tools.clock.now() - lag_s) % period_s + TICK_S
 
     async def ask(self) -> None:
         """One query, and what it says that is new."""
@@ -66,6 +86,7 @@ class Reader:
             start=start,
             end=now,
             latency_limits_s=plan.latency_limits_s,
+            answered_at=tuple(self.answered(plan.metrics)),
         )
         try:
             samples = await self._query(query, now)
@@ -118,7 +139,7 @@ class Reader:
 
     def _is_new(self, sample: Sample) -> bool:
         """Whether this identity was not handed on with the same evidence before."""
-        if isinstance(sample.evidence, Value) and sample.evidence.x != sample.evidence.x:  # noqa: PLR0124 - NaN
+        if isinstance(sample.evidence, Value) and sample.evidence.x != sample.evidence.x:
             return True
         key = (sample.check, sample.revision, sample.start, sample.end)
         if self.seen.get(key) == sample.evidence:
@@ -126,14 +147,17 @@ class Reader:
         if key in self.seen and isinstance(sample.evidence, Missing):
             return False  # a point that was there does not become missing
         self.seen[key] = sample.evidence
-        if len(self.seen) > 5000:  # noqa: PLR2004 - an hour of every check at the shortest period
+        if len(self.seen) > 5000:
             for old in sorted(self.seen, key=lambda k: k[3])[:1000]:
                 del self.seen[old]
         return True
 
 
 async def announce(tools: Tools, service: ServiceKey, policy: Policy, patience_s: float) -> tuple[list[Lag], list[str]]:
-    """What every source can feed for this policy, and sentences about those that did not answer in time."""
+    """What every source can feed for this policy, and sentences about those that did not answer in time.
+
+    A source that cannot be read for good feeds nothing in this watch; of any other, its feeds are expected to return.
+    """
     lags: list[Lag] = []
     notes: list[str] = []
 
@@ -143,7 +167,9 @@ async def announce(tools: Tools, service: ServiceKey, policy: Policy, patience_s
 
     answers = await asyncio.gather(*(ask(s) for s in tools.sources), return_exceptions=True)
     for source, answer in zip(tools.sources, answers, strict=True):
-        if isinstance(answer, WatchdogError | TimeoutError):
+        if isinstance(answer, PermanentError):
+            notes.append(f"Without {source.name}: {answer}")
+        elif isinstance(answer, WatchdogError | TimeoutError):
             why = str(answer) or f"no answer within {patience_s:g} s"
             notes.append(f"{source.name} cannot be read ({why}); its rows stay without evidence until it can.")
             lags += [
@@ -166,13 +192,15 @@ async def baselines(
     tools: Tools, service: ServiceKey, policy: Policy, *, revision: str, until: float, patience_s: float
 ) -> Mapping[str, float]:
     """The hour before the deploy of the revision before it: value by metric in base units; absent where unknown."""
-    wanted = set(baseline_metrics(policy))
-    if not wanted or not revision:
+    wanted = {*baseline_metrics(policy), RATE}
+    if not revision:
         return {}
     query = MetricQuery(service=service, revision=revision, start=until - 3600.0, end=until)
     found: dict[str, list[float]] = {}
-    counted: dict[str, list[float]] = {}
+    counted: dict[str, tuple[float, float]] = {}
     for source in tools.sources:
+        values: dict[str, list[float]] = {}
+        counts: dict[str, tuple[float, float]] = {}
         try:
             async with asyncio.timeout(patience_s):
                 samples = await source.sample(query, now=tools.clock.now())
@@ -181,12 +209,15 @@ async def baselines(
             continue
         for s in samples:
             if s.check in wanted and isinstance(s.evidence, Value):
-                found.setdefault(s.check, []).append(s.evidence.x)
+                values.setdefault(s.check, []).append(s.evidence.x)
             elif s.check in wanted and isinstance(s.evidence, Counts):
-                bad, total = counted.setdefault(s.check, [0.0, 0.0])
-                counted[s.check] = [bad + s.evidence.bad, total + s.evidence.total]
+                bad, total = counts.get(s.check, (0.0, 0.0))
+                counts[s.check] = (bad + s.evidence.bad, total + s.evidence.total)
+        # Two sources saw the same requests, so they are never added up: the first reading holds, and the most counts.
+        found = values | found
+        counted |= {m: c for m, c in counts.items() if c[1] > counted.get(m, (0.0, 0.0))[1]}
     out = {m: sorted(v)[len(v) // 2] for m, v in found.items()}
     # The upper end of what the counts allow (rule of three: 3/n after no event), so that a quiet hour before the deploy
     # does not make every error afterwards an increase.
-    out.update({m: (bad + 3.0) / total for m, (bad, total) in counted.items() if total >= 30})  # noqa: PLR2004
+    out.update({m: (bad + 3.0) / total for m, (bad, total) in counted.items() if total >= 30})
     return out

@@ -180,8 +180,10 @@ def _notes(
     if missing:
         notes.append(f"No value before the deploy for {', '.join(missing)}: rows relative to it are inconclusive.")
     slow = max((lag.lag_s + lag.period_s for lag in lags), default=0.0)
-    if slow > 60.0:  # noqa: PLR2004 - worth saying once it is minutes
-        notes.append(f"Metrics arrive up to {slow:.0f} s late; until then only probes and signals can prove anything.")
+    if slow > metering.LATE_S:
+        prompt = sorted({lag.source for lag in lags if lag.lag_s + lag.period_s <= metering.LATE_S})
+        until = ", ".join(["probes", "signals", *prompt])
+        notes.append(f"Metrics arrive up to {slow:.0f} s late; until then only {until} can prove anything.")
     pending = sorted({r.metric for r in policy.rows if r.pending})
     if pending:
         notes.append(f"No source yet for {', '.join(pending)}: their rows stay inconclusive.")

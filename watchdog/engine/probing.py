@@ -141,9 +141,7 @@ async def watch_lateness(tools: Tools, *, every_s: float = 0.1) -> None:
         tools.lateness.observe(now - before - every_s, now)
 
 
-async def once_all(
-    tools: Tools, routes: list[Route], *, control_url: str
-) -> dict[str, ProbeAnswer]:
+async def once_all(tools: Tools, routes: list[Route], *, control_url: str) -> dict[str, ProbeAnswer]:
     """Send one probe each at the same time; answers by probe name."""
     answers: list[Awaitable[ProbeAnswer]] = [send(tools, r, control_url=control_url) for r in routes]
     return dict(zip((r.probe.name for r in routes), await asyncio.gather(*answers), strict=True))

@@ -5,7 +5,7 @@ Whether it may be written is judged by pure functions in `core.traffic` and `cor
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -40,10 +40,10 @@ class Restorer:
     async def run(self) -> Written | None:
         """The outcome; None when another process owns the watch now and will act itself."""
         tries, conflicts = 0, 0
-        if not await self.owns():
-            return None
         self.before = self.watch.split
         while True:
+            if not await self.owns():
+                return None
             try:
                 return await self._attempt()
             except ConflictError as error:
@@ -52,7 +52,6 @@ class Restorer:
                 if conflicts >= CONFLICTS:
                     return self._written("failed", f"lost the race for the write {conflicts} times: {error}")
             except TemporaryError as error:
-                self.unsure = True
                 if tries >= len(BACKOFF_S):
                     return self._written("failed", f"{error} (tried {tries + 1} times)")
                 wait = BACKOFF_S[tries] if error.delay_s is None else min(max(error.delay_s, 0.0), 10.0)
@@ -62,16 +61,26 @@ class Restorer:
             except PermanentError as error:
                 return self._written("failed", str(error))
 
+    def crashed(self, error: Exception) -> Written:
+        """The outcome when a fault of our own ended it: people must know that nobody is at it any more."""
+        return self._written("failed", f"a fault of the watchdog itself ended it ({type(error).__name__}: {error})")
+
     async def _attempt(self) -> Written:
         watch, tools = self.watch, self.tools
         key = watch.deploy.service
         state, revisions = await asyncio.gather(tools.traffic.read(key), self._revisions())
         facts, now = self.service(), tools.clock.now()
         by_person = watch.rollback is not None and bool(watch.rollback.by)
-        if state.rolled_back == watch.revision and state.desired.percent_of(watch.revision) == 0 and state.desired.shares:
+        if (
+            state.rolled_back == watch.revision
+            and state.desired.percent_of(watch.revision) == 0
+            and state.desired.shares
+        ):
             return self._written("done", self._already(), after=state.desired)
+        # What somebody has just written counts although it is not routed yet, else we would undo it.
+        coming = replace(state, split=state.desired) if state.ready is None and state.desired.shares else state
         verdict = traffic.preflight(
-            state, revisions, watched=watch.revision, target=watch.target.split, known_bad=bad_fingerprints(facts, now)
+            coming, revisions, watched=watch.revision, target=watch.target.split, known_bad=bad_fingerprints(facts, now)
         )
         if isinstance(verdict, traffic.StandDown):
             if verdict.result == "done":
@@ -84,17 +93,23 @@ class Restorer:
         if over is not None and not by_person:
             return self._written("refused", over[0], retry_at=over[1])
         if watch.rules.policy.rollback.mode == "observe" and not by_person:
-            return self._written("observed", f"would have moved traffic from {state.split} to {verdict.split}", after=verdict.split)
+            return self._written(
+                "observed", f"would have moved traffic from {state.split} to {verdict.split}", after=verdict.split
+            )
         await self._write(state, verdict.split)
         return self._written("done", verdict.note, after=verdict.split)
 
     async def _write(self, state: ServiceState, split: Split) -> None:
-        await self.tools.traffic.move(
-            self.watch.deploy.service,
-            split,
-            resource_version=state.resource_version,
-            rolled_back=self.watch.revision,
-        )
+        try:
+            await self.tools.traffic.move(
+                self.watch.deploy.service,
+                split,
+                resource_version=state.resource_version,
+                rolled_back=self.watch.revision,
+            )
+        except TemporaryError as error:
+            self.unsure = self.unsure or not isinstance(error, ConflictError)
+            raise
 
     async def _revisions(self) -> Sequence[RevisionState] | None:
         """All revisions; None when they cannot be read: the write itself is then the check, since Cloud Run refuses
@@ -107,9 +122,15 @@ class Restorer:
 
     def _already(self) -> str:
         """The write is on the service already: ours, whose answer was lost, or another watchdog's."""
-        return "The answer to the write was lost, but it had landed." if self.unsure else "A watchdog had already written it."
+        return (
+            "The answer to the write was lost, but it had landed."
+            if self.unsure
+            else "A watchdog had already written it."
+        )
 
-    def _written(self, result: str, reason: str, *, after: Split | None = None, retry_at: float | None = None) -> Written:
+    def _written(
+        self, result: str, reason: str, *, after: Split | None = None, retry_at: float | None = None
+    ) -> Written:
         return Written(
             at=self.tools.clock.now(),
             result=result,

@@ -13,8 +13,8 @@ import structlog
 from watchdog.core import watch as folding
 from watchdog.core.commands import Announce, Command, Notify, Restore
 from watchdog.core.escalation import concerns
-from watchdog.core.messages import faulty
 from watchdog.core.events import Event, Opened, Operated, Probed, Sampled, Signalled, Ticked, Written, encode
+from watchdog.core.messages import faulty
 from watchdog.core.probing import ProbeAnswer, Role
 from watchdog.core.report import view
 from watchdog.core.schedule import Ask, Plan, plan
@@ -105,7 +105,7 @@ class WatchRunner:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                keeper = group.create_task(self.journalist.keep(), name=f"lease/{self.watch.id}")
+                keeper = group.create_task(self._keep_lease(), name=f"lease/{self.watch.id}")
                 await self._begin()
                 await self._loop()
                 keeper.cancel()
@@ -116,6 +116,10 @@ class WatchRunner:
             self._group = None
             if not self.journalist.lost.is_set():
                 await self.journalist.release()
+
+    async def _keep_lease(self) -> None:
+        await self.journalist.keep()
+        self._woken.set()  # powerless from now on
 
     async def _begin(self) -> None:
         commands: list[Command] = []
@@ -133,13 +137,14 @@ class WatchRunner:
             if not self._events:
                 await wait_for_event(self._woken, self.tools.clock, timeout)
             self._woken.clear()
+            if self.journalist.lost.is_set():
+                break
             batch, self._events = self._events, []
             await self._fold(batch or [(Ticked(at=self.tools.clock.now()), None)])
         if self.journalist.lost.is_set():
             raise LeaseLostError(f"another process owns watch {self.watch.id}")
-        while self.journalist.backlog:  # the end must reach the journal, however long the store is away
-            await self.tools.clock.sleep(1.0)
-            await self.journalist.append((), watch=self._row())
+        while self.journalist.backlog and not self.journalist.lost.is_set():
+            await self.tools.clock.sleep(0.2)  # the end must reach the journal, however long the store is away
 
     async def _fold(self, batch: Sequence[tuple[Event, int | None]]) -> None:
         before = self.watch
@@ -241,10 +246,12 @@ class WatchRunner:
         self._restoring = self._spawn("restore", self._restore())
 
     async def _restore(self) -> None:
-        restorer = Restorer(
-            tools=self.tools, watch=self.watch, service=self.hooks.service, owns=self.journalist.owns
-        )
-        written = await restorer.run()
+        restorer = Restorer(tools=self.tools, watch=self.watch, service=self.hooks.service, owns=self.journalist.owns)
+        try:
+            written = await restorer.run()
+        except Exception as error:  # a rollback that ends without a word would leave everybody waiting
+            _log.exception("restore_crashed")
+            written = restorer.crashed(error)
         if written is None:
             _log.warning("powerless", watch=self.watch.id)
             return
@@ -263,7 +270,8 @@ class WatchRunner:
         wanted = self.plan
         keys: set[object] = set(wanted.asks)
         if wanted.metrics is not None:
-            keys |= {("metrics", s.name) for s in self.tools.sources}
+            announced = {source for source, _ in self.watch.rules.lags}
+            keys |= {("metrics", s.name) for s in self.tools.sources if s.name in announced}
         for key in [k for k in self._tasks if k not in keys]:
             self._tasks.pop(key).cancel()
         for key in keys - set(self._tasks):
@@ -296,9 +304,7 @@ class WatchRunner:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _ask(self, ask: Ask) -> None:
-        prober = Prober(
-            self.tools, ask, self._route, self._emit, control_url=self._control_url, observe=self._observe
-        )
+        prober = Prober(self.tools, ask, self._route, self._emit, control_url=self._control_url, observe=self._observe)
         await prober.run()
 
     async def _read(self, source: str) -> None:
@@ -312,8 +318,15 @@ class WatchRunner:
             every_s=policy.service.metrics_every_s,
             plan=lambda: self.plan,
             emit=self._emit,
+            answered=self._answered,
         )
         await reader.run()
+
+    def _answered(self, revision: str) -> Sequence[float]:
+        """When the watched revision answered probes of ours without a server error; of others it isn't known."""
+        if revision != self.watch.revision:
+            return ()
+        return [at for at, bad, _ in self.watch.own_requests if not bad]
 
     def _emit(self, event: Probed | Sampled) -> None:
         self.put(event)

@@ -54,8 +54,12 @@ class Supervisor:
         while True:
             try:
                 await keeper.run()
-            except Exception:
-                _log.exception("keeper_crashed", service=str(keeper.key))
+            except Exception as error:
+                cause = _cause(error)
+                if isinstance(cause, TemporaryError):  # the store, most likely: no fault of ours
+                    _log.warning("keeper_failed", service=str(keeper.key), error=str(cause))
+                else:
+                    _log.exception("keeper_crashed", service=str(keeper.key))
                 await self.tools.clock.sleep(1.0)
 
     def _housekeeping(self) -> AsyncIOScheduler:
@@ -108,3 +112,10 @@ class Supervisor:
         if unread:
             return False, f"Cloud Run has not answered yet for {', '.join(unread)}"
         return True, "ready"
+
+
+def _cause(error: Exception) -> Exception:
+    """The first real error inside nested groups."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
