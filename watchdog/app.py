@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 from aiohttp import ClientSession, web
+from pydantic import SecretStr
 
 from watchdog import __version__, ports
 from watchdog.actions.cloud_run import CloudRun
@@ -29,7 +30,7 @@ from watchdog.sources.http_probe import HttpProber
 from watchdog.store import make_store
 from watchdog.telemetry import Metrics
 from watchdog.transport import GoogleTokens, open_session
-from watchdog.web import WebServices, make_app
+from watchdog.web import Identify, WebServices, make_app
 
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 """Letters and digits that nobody mistakes for one another when reading an id aloud."""
@@ -53,10 +54,12 @@ class App:
     supervisor: Supervisor
     metrics: Metrics
     notifiers: Sequence[ports.Notifier]
+    identify: Identify | None = None
+    """Knows Google identities; None where the environment names none."""
 
     def web(self) -> web.Application:
         """The API, the page and /metrics."""
-        token = self.settings.api_token
+        settings = self.settings
         return make_app(
             WebServices(
                 store=self.store,
@@ -68,15 +71,16 @@ class App:
                 why_not_release=self.why_not_release,
                 version=__version__,
                 new_id=new_id,
-                api_token=token.get_secret_value() if token else None,
+                api_token=_revealed(settings.api_token),
+                identify=self.identify,
+                pagerduty_secret=_revealed(settings.pagerduty.webhook_secret),
+                slack_secret=_revealed(settings.slack.signing_secret),
             )
         )
 
     async def facts(self, key: ServiceKey) -> facts.Service:
         """What is remembered of a service, read from its stream."""
-        found = [
-            facts.Fact(at=r.at, kind=r.kind, body=r.body) async for r in self.store.read(facts.stream(key))
-        ]
+        found = [facts.Fact(at=r.at, kind=r.kind, body=r.body) async for r in self.store.read(facts.stream(key))]
         return facts.fold_all(key, found)
 
     async def why_not_deploy(self, key: ServiceKey, image: str) -> str | None:
@@ -128,7 +132,7 @@ async def build(
         stack.push_async_callback(store.close)
         prober = HttpProber(clock, id_token=tokens.id_token)
         stack.push_async_callback(prober.close)
-        sources = await _sources(settings, stack, emulated=emulated)
+        sources = await _sources(settings, stack, clock, emulated=emulated)
         notifiers = load_notifiers(session, settings)
         keys = [key for policy in policies for key in policy.service.keys]
         metrics = Metrics(
@@ -147,7 +151,9 @@ async def build(
             settings=OutboxSettings(lease_ttl_s=settings.lease_ttl_s),
             hooks=OutboxHooks(
                 counted=lambda channel, kind, result: metrics.notifications_total.labels(channel, kind, result).inc(),
-                oldest_pending=lambda channel, age: metrics.notification_oldest_pending_seconds.labels(channel).set(age),
+                oldest_pending=lambda channel, age: metrics.notification_oldest_pending_seconds.labels(channel).set(
+                    age
+                ),
             ),
         )
         tools = Tools(
@@ -174,22 +180,48 @@ async def build(
             supervisor=supervisor,
             metrics=metrics,
             notifiers=notifiers,
+            identify=_identities(session, clock, settings),
         )
 
 
-async def _sources(settings: Settings, stack: AsyncExitStack, *, emulated: bool) -> list[ports.Source]:
-    """The metric sources: Cloud Monitoring, or its emulator. With an emulated Cloud Run and no emulated Monitoring there
-    are none: real Monitoring knows nothing of an emulated service."""
-    if emulated and settings.cloud_monitoring_emulator_host is None:
-        _log.warning("no_metric_source", todo="set CLOUD_MONITORING_EMULATOR_HOST beside CLOUD_RUN_EMULATOR_HOST")
-        return []
-    from watchdog.sources.cloud_monitoring import CloudRunMetrics  # noqa: PLC0415 - most verbs need no metrics
-    from watchdog.sources.monitoring_client import MonitoringClient  # noqa: PLC0415
+def _identities(session: ClientSession, clock: ports.Clock, settings: Settings) -> Identify | None:
+    """Whom Google's ID tokens may name, if the environment names anybody."""
+    oidc = settings.oidc
+    if not oidc.audience or not oidc.emails:
+        return None
+    from watchdog.transport.identity import GoogleIdentities  # noqa: PLC0415 - google-auth is slow to load
 
-    host = settings.cloud_monitoring_emulator_host
-    source = CloudRunMetrics(MonitoringClient(emulator_host=str(host) if host else None), upper=True)
-    stack.push_async_callback(source.close)
-    return [source]
+    return GoogleIdentities(session, clock, audience=oidc.audience, emails=oidc.emails).verify
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None
+
+
+async def _sources(
+    settings: Settings, stack: AsyncExitStack, clock: ports.Clock, *, emulated: bool
+) -> list[ports.Source]:
+    """The metric sources, the authority first: Cloud Monitoring and the request log, or their emulators. With an
+    emulated Cloud Run and no emulator of theirs there are none: the real ones know nothing of an emulated service."""
+    # Most verbs need no metrics, so nothing of this is loaded before here.
+    from watchdog.sources.cloud_monitoring import CloudRunMetrics  # noqa: PLC0415
+    from watchdog.sources.logging_client import LoggingClient  # noqa: PLC0415
+    from watchdog.sources.monitoring_client import MonitoringClient  # noqa: PLC0415
+    from watchdog.sources.request_log import RequestLog  # noqa: PLC0415
+
+    found: list[ports.Source] = []
+    monitoring, logs = settings.cloud_monitoring_emulator_host, settings.cloud_logging_emulator_host
+    if monitoring or not emulated:
+        metrics = CloudRunMetrics(MonitoringClient(emulator_host=str(monitoring) if monitoring else None), upper=True)
+        stack.push_async_callback(metrics.close)
+        found.append(metrics)
+    if logs or not emulated:
+        log = RequestLog(LoggingClient(emulator_host=str(logs) if logs else None), clock)
+        stack.push_async_callback(log.close)
+        found.append(log)
+    if not found:
+        _log.warning("no_metric_source", todo="set CLOUD_MONITORING_EMULATOR_HOST beside CLOUD_RUN_EMULATOR_HOST")
+    return found
 
 
 def _refuse_doubles(policies: Sequence[Policy]) -> None:
@@ -203,7 +235,7 @@ def _refuse_doubles(policies: Sequence[Policy]) -> None:
 
 
 async def serve(app: App) -> None:
-    """The daemon: supervisor, outbox and web server, until cancelled. Raises `ConfigError` when the address is taken."""
+    """The daemon: supervisor, outbox and web server, until cancelled. `ConfigError` when the address is taken."""
     listen = app.settings.listen
     runner = web.AppRunner(app.web(), access_log=None, shutdown_timeout=1.0, handle_signals=False)
     await runner.setup()

@@ -98,7 +98,7 @@ def _sentences(placed: Iterable[tuple[int, Finding]], path: Path) -> tuple[str, 
     return tuple(dict.fromkeys(said))
 
 
-# --- YAML to plain values --------------------------------------------------------------------------------------------
+# --- YAML to plain values -----------------------------------------------------------------------------------------
 
 
 def _compose(text: str, path: Path) -> yaml.Node:
@@ -229,7 +229,7 @@ class _TooLargeError(Exception):
         self.path = path
 
 
-# --- the schema ------------------------------------------------------------------------------------------------------
+# --- the schema ---------------------------------------------------------------------------------------------------
 
 
 def schema_text() -> str:

@@ -11,7 +11,7 @@ from watchdog.core.model import RevisionState, Sample, ServiceKey, ServiceState,
 from watchdog.core.policy import Policy, ProbeConfig
 from watchdog.core.probing import ProbeAnswer
 
-# --- time --------------------------------------------------------------------------------------------------------------
+# --- time ----------------------------------------------------------------------------------------------------------
 
 
 class Clock(Protocol):
@@ -30,7 +30,7 @@ class Clock(Protocol):
         ...
 
 
-# --- sources -----------------------------------------------------------------------------------------------------------
+# --- sources ------------------------------------------------------------------------------------------------------
 
 
 class Prober(Protocol):
@@ -79,6 +79,9 @@ class MetricQuery:
     latency_limits_s: tuple[float, ...] = ()
     metrics: tuple[str, ...] = ()
     """Metric names of the policy that this source feeds; empty means all it has."""
+    answered_at: tuple[float, ...] = ()
+    """When this revision answered probes of ours without a server error (Unix seconds, ascending): requests that a
+    source which sees every request must have seen."""
 
 
 class Source(Protocol):
@@ -102,7 +105,7 @@ class Source(Protocol):
         ...
 
 
-# --- actions -----------------------------------------------------------------------------------------------------------
+# --- actions ------------------------------------------------------------------------------------------------------
 
 
 class TrafficControl(Protocol):
@@ -178,11 +181,11 @@ class Notifier(Protocol):
         ...
 
     async def deliver(self, delivery: Delivery) -> Receipt:
-        """Send once. `TemporaryError(delay_s=Retry-After)` asks for another try, `PermanentError` for the dead letter."""
+        """Send once. `TemporaryError(delay_s=Retry-After)`: try again; `PermanentError`: dead letter."""
         ...
 
 
-# --- store -------------------------------------------------------------------------------------------------------------
+# --- store --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

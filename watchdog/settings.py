@@ -59,7 +59,7 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-# --- reading single values --------------------------------------------------------------------------------------------
+# --- reading single values ----------------------------------------------------------------------------------------
 
 
 def _words(value: Any) -> Any:
@@ -123,7 +123,7 @@ _Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 _SecretWebUrl = Annotated[SecretStr, BeforeValidator(_web_url)]
 _AddressField = Annotated[Address, BeforeValidator(_address)]
 
-# --- groups -----------------------------------------------------------------------------------------------------------
+# --- groups --------------------------------------------------------------------------------------------------------
 
 
 class _Group(BaseModel):
@@ -240,7 +240,7 @@ class _Given(EnvSettingsSource):
         return self._given
 
 
-# --- loading ----------------------------------------------------------------------------------------------------------
+# --- loading ------------------------------------------------------------------------------------------------------
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:

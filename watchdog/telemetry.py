@@ -27,7 +27,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from watchdog.core.model import State
 from watchdog.core.probing import ProbeAnswer
 
-# --- logs -------------------------------------------------------------------------------------------------------------
+# --- logs ----------------------------------------------------------------------------------------------------------
 
 HIDDEN: Final = "[redacted]"
 _SECRET_KEY = re.compile(
@@ -147,7 +147,7 @@ def _add_severity(_logger: Any, _method: str, event: MutableMapping[str, Any]) -
     return event
 
 
-# --- metrics ----------------------------------------------------------------------------------------------------------
+# --- metrics ------------------------------------------------------------------------------------------------------
 
 PROBE_RESULTS: Final = ("passed", "failed", "missing")
 ROLLBACK_RESULTS: Final = ("done", "refused", "failed", "observed")

@@ -30,13 +30,17 @@ def percents(split: Mapping[str, int]) -> str:
     return ", ".join(f"{r} {p} %" for r, p in split.items()) or "no traffic"
 
 
-def sentence(event: str, fields: Mapping[str, Any]) -> str:
+def sentence(event: str, fields: Mapping[str, Any]) -> str:  # noqa: C901, PLR0911, PLR0912 - a table of wordings
     """An announcement as a sentence for a person."""
     f = fields
     match event:
         case "watch_opened":
             where = f"{f['service']} in {f['region']}"
-            back = f"a rollback would go to {percents(f['previous'])}" if f["previous"] else "no split to go back to is known"
+            back = (
+                f"a rollback would go to {percents(f['previous'])}"
+                if f["previous"]
+                else "no split to go back to is known"
+            )
             return f"Watching {f['revision']} of {where}; {back}."
         case "cutover":
             return f"{f['revision']} serves traffic: {percents(f['split'])}."
@@ -95,7 +99,9 @@ def panel(view: Mapping[str, Any]) -> RenderableType:
 
 def _head(view: Mapping[str, Any]) -> Text:
     where = f"{view['service']} in {view['region']}"
-    text = Text.assemble((where, "bold"), f"  {view['revision']}  ", (str(view["state"]).replace("_", " "), "bold cyan"))
+    text = Text.assemble(
+        (where, "bold"), f"  {view['revision']}  ", (str(view["state"]).replace("_", " "), "bold cyan")
+    )
     back = percents(view["target"]["split"]) if view["target"]["split"] else "nothing known"
     text.append(f"   serves {percents(view['split'])}   back to {back}", style="dim")
     return text
@@ -105,7 +111,9 @@ def _windows(view: Mapping[str, Any]) -> Text:
     text = Text()
     marks = {"open": "▶", "done": "■", "waiting": "□", "none": "·"}
     for w in view["windows"]:
-        covered = f" {100 * w['coverage']:.0f} % covered" if w["coverage"] is not None and w["state"] != "waiting" else ""
+        covered = (
+            f" {100 * w['coverage']:.0f} % covered" if w["coverage"] is not None and w["state"] != "waiting" else ""
+        )
         name = w["name"].replace("_", " ")
         text.append(f"{marks[w['state']]} {name}{covered}   ", style="bold" if w["state"] == "open" else "dim")
     return text
@@ -142,7 +150,7 @@ def _criteria(view: Mapping[str, Any]) -> Table:
 def _bar(fullness: float) -> Text:
     width = 10
     full = round(width * fullness)
-    style = "green" if fullness < 0.5 else "yellow" if fullness < 1.0 else "bold red"  # noqa: PLR2004 - half way
+    style = "green" if fullness < 0.5 else "yellow" if fullness < 1.0 else "bold red"
     return Text("█" * full, style=style).append("░" * (width - full), style="dim")
 
 

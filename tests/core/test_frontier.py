@@ -46,7 +46,7 @@ def test_a_lagging_feed_cannot_promise_five_minutes() -> None:
     assert "not at all within 5 min" in said
 
 
-@pytest.mark.parametrize(("rate", "within", "research"), [(1.0, 300.0, 0.10), (10.0, 3600.0, 0.015), (1.0, 3600.0, 0.025)])
+@pytest.mark.parametrize("rate,within,research", [(1.0, 300.0, 0.10), (10.0, 3600.0, 0.015), (1.0, 3600.0, 0.025)])
 def test_the_frontier_agrees_with_the_simulated_one(rate: float, within: float, research: float) -> None:
     """The grid of research/statistics.md: detectable in 95 % of late faults."""
     found = reach(meter(), rate, within)

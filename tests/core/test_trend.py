@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 from watchdog.core.trend import BUCKET_S, LEAST, Trend, growth
 
 HOURS = 23
+MEMORY = 0.95
 
 
-def watched(slope_per_hour: float, *, start: float = 0.4, noise: float = 0.0, memory: float = 0.95, seed: int = 1) -> Trend:
+def watched(slope_per_hour: float, *, start: float = 0.4, noise: float = 0.0, seed: int = 1) -> Trend:
     """A day of readings a minute: a line, and noise whose neighbours resemble each other."""
     rng = random.Random(seed)
     trend, wobble = Trend(), 0.0
     for minute in range(HOURS * 60):
-        wobble = memory * wobble + rng.gauss(0.0, noise)
+        wobble = MEMORY * wobble + rng.gauss(0.0, noise)
         trend = trend.add(3600.0 + 60.0 * minute, start + slope_per_hour * minute / 60.0 + wobble)
     return trend
 

@@ -27,7 +27,7 @@ _IDLE = frozenset({"retired", "retiring", "reserve"})
 """Reasons of a revision that merely has no traffic: it is idle, not broken."""
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------
+# --- reading ------------------------------------------------------------------------------------------------------
 
 
 def service_state(raw: Mapping[str, Any], key: ServiceKey) -> ServiceState:
@@ -154,7 +154,7 @@ def _reason(status: Mapping[str, Any]) -> str:
     return next((_text(item.get("reason")) for item in conditions if item.get("type") == "Ready"), "")
 
 
-# --- writing ----------------------------------------------------------------------------------------------------------
+# --- writing ------------------------------------------------------------------------------------------------------
 
 
 def with_traffic(
@@ -209,7 +209,7 @@ def _tag_entries(entries: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any
             yield {**kind, "percent": 0, "tag": tag}
 
 
-# --- shapes -----------------------------------------------------------------------------------------------------------
+# --- shapes -------------------------------------------------------------------------------------------------------
 
 
 def _own(parent: dict[str, Any], key: str) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[
     return value, found
 
 
-# --- verbs on a watch -------------------------------------------------------------------------------------------------
+# --- verbs on a watch ---------------------------------------------------------------------------------------------
 
 
 @click.command(epilog=WATCH)
@@ -172,7 +172,7 @@ def _order(watch: str, path: str, kind: str, letter: Mapping[str, Any], *, said:
     return answered(act, as_json=as_json)
 
 
-# --- verbs on a service -----------------------------------------------------------------------------------------------
+# --- verbs on a service -------------------------------------------------------------------------------------------
 
 
 @click.command()

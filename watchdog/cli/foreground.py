@@ -205,7 +205,8 @@ async def _follow(app: "App", notice: Notice, display: Display) -> int:
     if not keeper.owned:
         return await _follow_elsewhere(app, keeper, notice, display)
     runner = await _open(app, keeper, notice)
-    with _live(display) as display.live:
+    with _live(display) as live:
+        display.live = live
         while runner.watch.outcome is None and runner.watch.open:
             display.show(view(runner.watch))
             await _changed(runner)
@@ -251,7 +252,8 @@ async def _open(app: "App", keeper: "Keeper", notice: Notice) -> "WatchRunner":
                 known = [r.name for r in await app.tools.traffic.revisions(keeper.key)]
                 if notice.revision not in known:
                     raise ConfigError(
-                        f"--revision {notice.revision}: {keeper.key} has no such revision; newest: {', '.join(known[:3])}"
+                        f"--revision {notice.revision}: {keeper.key} has no such revision; "
+                        f"newest: {', '.join(known[:3])}"
                     )
             unknown = set(notice.previous) - {r.name for r in await app.tools.traffic.revisions(keeper.key)}
             if unknown:
@@ -288,12 +290,11 @@ async def _follow_elsewhere(app: "App", keeper: "Keeper", notice: Notice, displa
         "rollback_safe": notice.rollback_safe,
         "watch_id": app.tools.new_id(),
     }
-    known = {row.id for row in await app.store.watches(open_only=True)}
     await app.store.post(
         keeper.stream, key=f"deploy:{body['watch_id']}", kind="deploy", body=body, now=app.tools.clock.now()
     )
     click.echo("a daemon keeps this service: following its watch (--until does not shorten it)", err=True)
-    row = await _row_elsewhere(app, keeper, notice, known)
+    row = await _row_elsewhere(app, keeper, notice)
     seen = 0
     while True:
         shown = row.view
@@ -312,13 +313,13 @@ async def _follow_elsewhere(app: "App", keeper: "Keeper", notice: Notice, displa
         row = await app.store.watch(row.id) or row
 
 
-async def _row_elsewhere(app: "App", keeper: "Keeper", notice: Notice, known: set[str]) -> "WatchRow":
+async def _row_elsewhere(app: "App", keeper: "Keeper", notice: Notice) -> "WatchRow":
     loop = asyncio.get_running_loop()
     give_up = loop.time() + START_S
     while loop.time() < give_up:
         for row in await app.store.watches(open_only=True):
             same = (row.project, row.region, row.service) == (keeper.key.project, keeper.key.region, keeper.key.name)
-            if same and notice.revision in {"", row.revision} and (row.id in known or not notice.revision or True):
+            if same and notice.revision in {"", row.revision}:
                 return row
         await app.tools.clock.sleep(0.2)
     raise WatchdogError(f"the daemon that keeps {keeper.key} opened no watch within {START_S:.0f} s; see its log")

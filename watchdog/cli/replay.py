@@ -77,7 +77,7 @@ def replay(file: Path, config: Path | None, watch_id: str | None, *, as_json: bo
     return _judge_table(text, file, config, teller)
 
 
-# --- what is judged ---------------------------------------------------------------------------------------------------
+# --- what is judged -----------------------------------------------------------------------------------------------
 
 
 def _judge_table(text: str, file: Path, config: Path | None, teller: "_Teller") -> int:
@@ -135,7 +135,7 @@ def _policy(config: Path | None) -> "Policy | None":
     return loaded.policy
 
 
-# --- where it comes from ----------------------------------------------------------------------------------------------
+# --- where it comes from ------------------------------------------------------------------------------------------
 
 
 def _read(file: Path) -> bytes:
@@ -191,7 +191,7 @@ def _stored(file: Path, watch_id: str | None) -> "Journal":
     return asyncio.run(read())
 
 
-# --- what is said -----------------------------------------------------------------------------------------------------
+# --- what is said -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ def release_steps(view: Mapping[str, Any]) -> Sequence[Step]:
     ]
 
 
-# --- commands ---------------------------------------------------------------------------------------------------------
+# --- commands -----------------------------------------------------------------------------------------------------
 
 
 def _id(view: Mapping[str, Any]) -> str:
@@ -136,7 +136,7 @@ def _rollback(view: Mapping[str, Any], sentence: str) -> Step:
     return Step(sentence, f"watchdog rollback {_id(view)} --reason 'why you decided so'")
 
 
-# --- by state ---------------------------------------------------------------------------------------------------------
+# --- by state -----------------------------------------------------------------------------------------------------
 
 
 def _nothing(_view: Mapping[str, Any]) -> Sequence[Step]:
@@ -170,7 +170,7 @@ def _unknown(view: Mapping[str, Any]) -> Sequence[Step]:
     return [Step("Look at what serves now.", _describe(view))]
 
 
-# --- by outcome -------------------------------------------------------------------------------------------------------
+# --- by outcome ---------------------------------------------------------------------------------------------------
 
 
 def _passed(view: Mapping[str, Any]) -> Sequence[Step]:

@@ -95,7 +95,7 @@ def quoted(text: object) -> str:
     return f'"{shown}"' if isinstance(text, str) else shown
 
 
-# --- durations ------------------------------------------------------------------------------------------------------
+# --- durations ----------------------------------------------------------------------------------------------------
 
 
 def parse_duration(text: str) -> float:
@@ -142,7 +142,7 @@ def format_duration(seconds: float) -> str:
     return "".join(parts) + (f"{rest}s" if ms or not parts else "")
 
 
-# --- shares ---------------------------------------------------------------------------------------------------------
+# --- shares -------------------------------------------------------------------------------------------------------
 
 
 def parse_share(text: str) -> float:
@@ -168,7 +168,7 @@ def format_share(ratio: float) -> str:
     return f"{_digits(ratio * 100)}%"
 
 
-# --- conditions -----------------------------------------------------------------------------------------------------
+# --- conditions ---------------------------------------------------------------------------------------------------
 
 
 def parse_condition(text: str, dimension: Dimension | None, *, bare_share: bool = False) -> Condition:

@@ -1,4 +1,4 @@
-"""Proof into action: whether a proven trigger rolls back now, waits, asks or is refused, and the sentence that says why."""
+"""Proof into action: whether a proven trigger rolls back now, waits, asks or is refused, and the sentence why."""
 
 from dataclasses import dataclass, field, replace
 

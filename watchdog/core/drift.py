@@ -77,5 +77,6 @@ def lines(watch: Watch) -> list[tuple[str, str]]:
             change = done[-1].mean - done[0].mean
             sign = "+" if change >= 0 else "−"
             over = (done[-1].start - done[0].start) / 3600.0
-            out.append((check, f"{sign}{reading(check, abs(change))} in {over:.1f} h, now {reading(check, done[-1].mean)}"))
+            moved = f"{sign}{reading(check, abs(change))} in {over:.1f} h"
+            out.append((check, f"{moved}, now {reading(check, done[-1].mean)}"))
     return out

@@ -1,4 +1,4 @@
-"""Samples into verdicts: folds evidence into meters, gauges and coverage, and says which rows raised or cleared an alarm."""
+"""Samples into verdicts: folds evidence into meters, gauges and coverage, and says which rows raised an alarm."""
 
 from bisect import bisect_left
 from dataclasses import dataclass
@@ -104,7 +104,7 @@ def _covered(watch: Watch, sample: Sample) -> None:
 _NOTHING = Cover()
 
 
-# --- meters ------------------------------------------------------------------------------------------------------------
+# --- meters -------------------------------------------------------------------------------------------------------
 
 
 def _meters(watch: Watch, sample: Sample, point: Point) -> list[Alarm]:
@@ -192,7 +192,7 @@ def _counted(rule: Rule, p0: float, found: sequential.Alarm, source: str, check:
     return f"{rule.row.metric}: {value} ({counted}; {limit}; {feed})"
 
 
-# --- gauges ------------------------------------------------------------------------------------------------------------
+# --- gauges -------------------------------------------------------------------------------------------------------
 
 
 def _gauges(watch: Watch, sample: Sample, x: float) -> list[Alarm]:
@@ -230,7 +230,7 @@ def _read(rule: Rule, x: float, broken: int, points: int, source: str) -> str:
     return f"{rule.row.metric}: {reading(rule.row.metric, x)} ({broken} of the last {points} points; {limit}; {source})"
 
 
-# --- verdicts ----------------------------------------------------------------------------------------------------------
+# --- verdicts -----------------------------------------------------------------------------------------------------
 
 
 def _set(watch: Watch, index: int, state: RuleState) -> None:
@@ -281,7 +281,9 @@ def _is_failing(watch: Watch, rule: Rule) -> bool:
     return rule.family is Family.PROBES and any(watch.probes[c].streak for c in rule.checks if c in watch.probes)
 
 
-def _verdict(watch: Watch, index: int, rule: Rule, state: RuleState) -> tuple[Verdict, str, bool]:
+def _verdict(  # noqa: PLR0911 - one case a return
+    watch: Watch, index: int, rule: Rule, state: RuleState
+) -> tuple[Verdict, str, bool]:
     """The verdict, its reason, and whether an alarm has cleared."""
     if rule.why_not:
         return Verdict.INCONCLUSIVE, rule.why_not, False

@@ -54,11 +54,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A watch begins. Carries all it will ever need: policy, target, lags, baselines, so that `replay` needs nothing else.
+    """A watch begins. Carries all it will ever need (policy, target, lags, baselines), so `replay` needs nothing else.
 
-    `cutover_at` is None while the revision has no traffic yet (a `pending` watch). `ends_at` overrides the policy's last
-    window (a watch cut short). `armed` names the probes proven to pass as configured now, or `None` for "take all as armed"
-    (a watch started by hand without any control). `sick_before` names probes that failed before the cutover.
+    `cutover_at` is None while the revision has no traffic yet (a `pending` watch). `ends_at` overrides the policy's
+    last window (a watch cut short). `armed` names the probes proven to pass as configured now, or `None` for "take all
+    as armed" (started by hand without any control). `sick_before` names probes that failed before the cutover.
     """
 
     at: float
@@ -79,8 +79,8 @@ class Opened:
     notes: tuple[str, ...] = ()
     link: str = ""
     own_url: str = ""
-    """Cloud Run's own URL of the service where users take another one (a domain, a load balancer): asked beside it while
-    the revision has all traffic, to tell an edge fault from a fault of the release."""
+    """Cloud Run's own URL of the service where users take another one (a domain, a load balancer): asked beside it
+    while the revision has all traffic, to tell an edge fault from a fault of the release."""
     cold_start: bool = True
 
 
@@ -146,7 +146,7 @@ class Operated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """How the traffic write ended: `done`, `refused` (preflight, budget), `observed` (observe mode), `failed` (the API),
+    """How the traffic write ended: `done`, `refused` (preflight, budget), `observed` (mode), `failed` (the API),
     `superseded` or `overridden` (somebody else moved traffic first).
 
     `retry_at`: a refusal that ends by itself (cooldown, daily budget) is decided again then.
@@ -199,7 +199,7 @@ class JournalError(WatchdogError):
     """A journal row that this version cannot read: an unknown kind, a newer schema or a damaged body."""
 
 
-# --- encode ------------------------------------------------------------------------------------------------------------
+# --- encode -------------------------------------------------------------------------------------------------------
 
 
 def encode_split(split: Split) -> list[list[Any]]:
@@ -395,7 +395,7 @@ def encode(event: Event) -> tuple[str, int, dict[str, Any]]:
     return kind, SCHEMA[kind], body
 
 
-# --- decode ------------------------------------------------------------------------------------------------------------
+# --- decode -------------------------------------------------------------------------------------------------------
 
 
 def decode(kind: str, schema: int, at: float, body: Mapping[str, Any]) -> Event:
@@ -414,7 +414,7 @@ def decode(kind: str, schema: int, at: float, body: Mapping[str, Any]) -> Event:
         raise JournalError(f"the {kind} event at {at} in the journal is damaged: {e!r}") from e
 
 
-def _decode(kind: str, at: float, b: Mapping[str, Any]) -> Event:
+def _decode(kind: str, at: float, b: Mapping[str, Any]) -> Event:  # noqa: PLR0911 - one case a kind
     match kind:
         case "watch_opened":
             return _decode_opened(at, b)

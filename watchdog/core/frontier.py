@@ -22,7 +22,7 @@ _STEPS = 40
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Within `within_s` seconds after a fault begins, bad shares above `bad_share` are found; None: not even all bad."""
+    """Within `within_s` seconds of a fault, bad shares above `bad_share` are found; None: not even all bad."""
 
     within_s: float
     bad_share: float | None
@@ -73,7 +73,7 @@ RATE = "request_rate"
 
 
 def of_rules(rules: Rules, baselines: Mapping[str, float]) -> tuple[str, ...]:
-    """The frontier of the strictest error row that can roll back, one sentence a feed; none while the traffic is unknown."""
+    """The frontier of the strictest error row that rolls back, a sentence a feed; none while the traffic is unknown."""
     rate = baselines.get(RATE)
     rows = [r for r in rules.rules if r.family is Family.ERRORS and r.row.action is Action.ROLLBACK and r.p0 > 0.0]
     if not rate or not rows:

@@ -1,7 +1,7 @@
 """Hard down: a probe that fails is repeated until enough failures in a row prove it, or one pass ends it.
 
-Beside it the same probe asks the watched revision's own URL (an edge fault?) and the previous revision (would a rollback
-help?), so that the answer is there when the proof is.
+Beside it the same probe asks the watched revision's own URL (an edge fault?) and the previous revision (would a
+rollback help?), so that the answer is there when the proof is.
 """
 
 from bisect import bisect_left

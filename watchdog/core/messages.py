@@ -1,4 +1,4 @@
-"""What is said to people: every message answers what happened, what we did, is it over, what must be done, the evidence.
+"""What is said to people: what happened, what we did, is it over, what must be done, and the evidence.
 
 Written for someone who was just woken: the decision sentence first, full names, no jargon of ours.
 """

@@ -222,7 +222,7 @@ class Policy(_Value):
     notes: Mapping[str, str] = Field(default_factory=dict)
     """Row id → the team's own words for it; `signal.NAME` for a signal."""
 
-    # --- as values --------------------------------------------------------------------------------------------------
+    # --- as values -------------------------------------------------------------------------------------------------
 
     def canonical(self) -> dict[str, Any]:
         """The policy as JSON values, the same for the same policy: what `watch_opened` carries into the journal."""
@@ -249,7 +249,7 @@ class Policy(_Value):
         text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return sha256(text.encode()).hexdigest()[:16]
 
-    # --- asked by the fold and by pages -----------------------------------------------------------------------------
+    # --- asked by the fold and by pages ----------------------------------------------------------------------------
 
     @property
     def watch_s(self) -> float:

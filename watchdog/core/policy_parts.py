@@ -29,7 +29,7 @@ _SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "x-api-key"
 _DEFAULT_TIMEOUT_S = 3.0
 
 
-# --- probes ----------------------------------------------------------------------------------------------------------
+# --- probes -------------------------------------------------------------------------------------------------------
 
 
 def probes_of(value: object, windows: tuple[WindowConfig, ...], findings: Findings) -> dict[str, ProbeConfig]:
@@ -89,7 +89,7 @@ def _probe(
     )
 
 
-# --- metrics ---------------------------------------------------------------------------------------------------------
+# --- metrics ------------------------------------------------------------------------------------------------------
 
 
 def metrics_of(value: object, findings: Findings) -> tuple[dict[str, MetricConfig], dict[str, Measure]]:

@@ -105,7 +105,7 @@ class RowCompiler:
         else:
             self._when(read.when or "", path, at, read)
 
-    # --- inside ------------------------------------------------------------------------------------------------------
+    # --- inside ----------------------------------------------------------------------------------------------------
 
     def _signal(self, name: str, path: Path, read: ImmediateFile) -> None:
         meant = None if name in SIGNALS else closest(name, SIGNALS, cutoff=0.85)

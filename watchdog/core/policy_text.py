@@ -28,7 +28,7 @@ _MODES: Final = {
 }
 
 
-# --- words for one row -----------------------------------------------------------------------------------------------
+# --- words for one row --------------------------------------------------------------------------------------------
 
 
 def breach_of(policy: Policy, row: Row) -> str:
@@ -87,7 +87,7 @@ def _probe_notes(probe: ProbeConfig) -> str:
     return "; ".join(notes)
 
 
-# --- the whole, as text ----------------------------------------------------------------------------------------------
+# --- the whole, as text -------------------------------------------------------------------------------------------
 
 
 def describe(policy: Policy, warnings: Sequence[str] = ()) -> str:
@@ -192,7 +192,7 @@ def _section(title: str, rows: Iterable[Sequence[str]]) -> list[str]:
     return ["", title, *(f"  {line}" for line in lines)]
 
 
-# --- the whole, as JSON ----------------------------------------------------------------------------------------------
+# --- the whole, as JSON -------------------------------------------------------------------------------------------
 
 
 def describe_json(policy: Policy, warnings: Sequence[str] = ()) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class ProbeAnswer:
     `evidence` is `Passed`, `Failed(reason)` or `Missing(reason)`, reason being one of `dns`, `refused`, `connect`,
     `tls`, `timeout`, `reset`, `protocol`, `redirect`, `status`, `json`, `body`, `too_large`, `auth`, `access`.
     `detail` is one clause for a person ("answered 503, expected 200"), without secrets, at most 200 characters.
-    `phases_s` holds the phases that happened: `dns`, `connect` (TCP with TLS), `first_byte`, `transfer`; absent ones did not.
+    `phases_s` holds the phases that happened: `dns`, `connect` (TCP with TLS), `first_byte`, `transfer`.
     `status` is None when no HTTP response arrived. Times are Unix seconds.
     """
 

@@ -2,7 +2,7 @@
 
 The rule is the capped multi-severity e-detector of DESIGN section 4. For each severity rho a slot with `n` requests and
 `b` bad ones scores ``x = (b·ln rho − n·ln(1 + p0·(rho − 1))) / D``, capped so that one slot adds at most 1/M of an
-alarm; wealth follows ``W ← (W + w_j)·exp(x)`` with ``w_j = 1/(H_N·(j + 1))``; the alarm is ``W ≥ K/alpha``. Were the bad
+alarm; wealth follows ``W ← (W + w_j)·exp(x)``, ``w_j = 1/(H_N·(j + 1))``; the alarm is ``W ≥ K/alpha``. Were the bad
 share never above p0, E[W] ≤ 1 at any time, so by Ville's inequality and a union bound over the K severities a false
 alarm ever happens with probability ≤ alpha (Shin, Ramdas and Rinaldo, "E-detectors", 2023).
 
@@ -240,7 +240,7 @@ class Series(NamedTuple):
         closes = origin + lengths[0] if lengths else inf
         return cls(origin, lag_s, tuple(meters), tuple(tracks), closes=closes, judged=origin)
 
-    # --- evidence comes in ------------------------------------------------------------------------------------------
+    # --- evidence comes in -----------------------------------------------------------------------------------------
 
     def add(self, point: Point, now: float) -> tuple["Series", tuple[Alarm, ...]]:
         """Fold in one sample (the same identity again replaces the earlier one), the series being judged up to `now`;
@@ -274,7 +274,7 @@ class Series(NamedTuple):
                 return self.points[i], (*self.points[:i], point, *self.points[i + 1 :])
         return None, (*self.points[:hi], point, *self.points[hi:])
 
-    # --- slots are judged -------------------------------------------------------------------------------------------
+    # --- slots are judged ------------------------------------------------------------------------------------------
 
     def judge(self, now: float) -> tuple["Series", tuple[Alarm, ...]]:
         """Judge every slot that is complete at `now`; also returns the alarms that were raised."""
@@ -391,7 +391,7 @@ class Series(NamedTuple):
         """The series with one meter empty from the next slot on: asked afresh after an alarm."""
         return self._replace(tracks=tuple(_emptied(t, meter, self.origin) for t in self.tracks))
 
-    # --- what it says -----------------------------------------------------------------------------------------------
+    # --- what it says ----------------------------------------------------------------------------------------------
 
     def wealth(self, meter: int) -> float:
         """The largest wealth of the meter's rungs."""

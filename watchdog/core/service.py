@@ -119,7 +119,7 @@ def stream(key: ServiceKey) -> str:
     return f"service/{key}"
 
 
-# --- facts -------------------------------------------------------------------------------------------------------------
+# --- facts --------------------------------------------------------------------------------------------------------
 
 
 def seen(at: float, split: Split) -> Fact:
@@ -149,7 +149,7 @@ def probes_seen(at: float, *, armed: Mapping[str, str], sick: Iterable[str]) -> 
     return Fact(at=at, kind="probes_seen", body={"armed": dict(armed), "sick": sorted(sick)})
 
 
-# --- judgements --------------------------------------------------------------------------------------------------------
+# --- judgements ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,7 @@ def why_not_release(service: Service, latest: str, revision: RevisionState | Non
     by_print = revision is not None and revision.fingerprint in bad_fingerprints(service, at)
     if by_name or by_print:
         return (
-            f"{latest}, the latest ready revision, was rolled back and is known to be bad: deploy a corrected one first, "
-            "or use --on-next"
+            f"{latest}, the latest ready revision, was rolled back and is known to be bad: deploy a corrected one "
+            "first, or use --on-next"
         )
     return None

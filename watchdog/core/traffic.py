@@ -112,7 +112,7 @@ def _usable(
 
 
 def _give(others: Split, target: Split, percent: int) -> Split:
-    """`percent` of the traffic to the target in its own proportions, the rest as it is; whole percents that sum to 100."""
+    """`percent` of the traffic to the target in its own proportions, the rest as it is; whole percents, 100 in all."""
     total = sum(s.percent for s in target.shares)
     shares: dict[str, int] = others.percents()
     parts = largest_remainder([s.percent for s in target.shares], total, percent)

@@ -6,6 +6,7 @@ wobble look certain, so the number of independent points is corrected for lag-1 
 """
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import erf, sqrt
 
 BUCKET_S = 900.0
@@ -87,7 +88,7 @@ def _confidence(slope: float, noise: float, spread: float, rest: list[float]) ->
     n = len(rest)
     if noise <= 1e-18 * spread:
         return 1.0
-    r = max(0.0, min(0.95, sum(a * b for a, b in zip(rest, rest[1:], strict=False)) / noise))
+    r = max(0.0, min(0.95, sum(a * b for a, b in pairwise(rest)) / noise))
     independent = max(3.0, n * (1.0 - r) / (1.0 + r))
     error = sqrt(noise / max(1.0, independent - 2.0) / (spread * independent / n))
     return 0.5 * (1.0 + erf(slope / error / sqrt(2.0)))

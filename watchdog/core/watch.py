@@ -1,8 +1,8 @@
 """The fold: `advance(watch, event) -> (watch, commands)`.
 
-Running live, resuming after a crash, replaying an incident and backtesting a policy are all this one function. Before an
-event is folded in, every deadline up to its time is fired in order, so a verdict depends on what happened and when, never
-on when somebody looked.
+Running live, resuming after a crash, replaying an incident and backtesting a policy are all this one function. Before
+an event is folded in, every deadline up to its time is fired in order, so a verdict depends on what happened and when,
+never on when somebody looked.
 """
 
 from collections.abc import Iterable
@@ -193,7 +193,7 @@ def _apply(step: Step, event: Event) -> None:
             pass
 
 
-# --- evidence ----------------------------------------------------------------------------------------------------------
+# --- evidence -----------------------------------------------------------------------------------------------------
 
 
 def _sample(step: Step, sample: Sample) -> None:
@@ -231,8 +231,8 @@ def _act(step: Step, alarms: list[evaluate.Alarm]) -> None:
 
 
 def _pursue(step: Step) -> None:
-    """Go after the alarms of rollback rows until something is decided. An alarm that was raised while the watch was held
-    or paused is not forgotten when that ends: a green probe never clears a user-traffic alarm."""
+    """Go after the alarms of rollback rows until something is decided. One that was raised while the watch was held or
+    paused is not forgotten when that ends: a green probe never clears a user-traffic alarm."""
     watch = step.watch
     for i in watch.rules.rollback:
         rule, state = watch.rules.rules[i], watch.verdicts[i]
@@ -307,7 +307,7 @@ def _signal(step: Step, event: Signalled) -> None:
     )
 
 
-# --- traffic -----------------------------------------------------------------------------------------------------------
+# --- traffic ------------------------------------------------------------------------------------------------------
 
 
 def _traffic(step: Step, event: TrafficSeen) -> None:
@@ -423,7 +423,7 @@ def _end(step: Step, outcome: Outcome, reason: str) -> None:
     )
 
 
-# --- deadlines ---------------------------------------------------------------------------------------------------------
+# --- deadlines ----------------------------------------------------------------------------------------------------
 
 
 def next_deadline(watch: Watch) -> float:
@@ -597,7 +597,7 @@ def _finish(step: Step) -> None:
     _end(step, outcome, reason)
 
 
-# --- what followers see ------------------------------------------------------------------------------------------------
+# --- what followers see -------------------------------------------------------------------------------------------
 
 
 def _follow(step: Step, before: Watch) -> None:

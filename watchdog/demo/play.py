@@ -102,9 +102,7 @@ async def play(name: str, *, as_json: bool = False, keep: bool = False) -> int:
     async with open_world(name, demo_policy, folder) as world:
         wrong = await _act(world, scenario, teller)
     if not keep and not wrong:
-        for path in folder.iterdir():
-            if path.suffix != ".md":
-                path.unlink()
+        _tidy(folder)
     for problem in wrong:
         teller.say(f"not as its script says: {problem}", style="bold red", ok=False)
     if wrong:
@@ -112,6 +110,13 @@ async def play(name: str, *, as_json: bool = False, keep: bool = False) -> int:
         return 11
     teller.say("ended as its script says.", style="bold green", ok=True)
     return 0
+
+
+def _tidy(folder: Path) -> None:
+    """Leave the report only."""
+    for path in folder.iterdir():
+        if path.suffix != ".md":
+            path.unlink()
 
 
 async def _act(world: World, scenario: Scenario, teller: Teller) -> list[str]:

@@ -57,7 +57,7 @@ class World:
         try:
             async with self.session.request(method, url, json=body, headers=headers) as reply:
                 text = await reply.text()
-                if reply.status >= 400:  # noqa: PLR2004 - HTTP errors
+                if reply.status >= 400:
                     raise DemoError(f"{method} {url} answered {reply.status}: {text[:300]}")
                 return json.loads(text) if text else None
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -80,7 +80,12 @@ async def open_world(scenario: str, policy: "Any", folder: Path) -> AsyncIterato
     processes: dict[str, asyncio.subprocess.Process] = {}
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
         try:
-            emulator = await _start("emulator", ["-m", "watchdog.emulator", "--listen", "127.0.0.1:0", "--scenario", scenario], folder, os.environ)
+            emulator = await _start(
+                "emulator",
+                ["-m", "watchdog.emulator", "--listen", "127.0.0.1:0", "--scenario", scenario],
+                folder,
+                os.environ,
+            )
             processes["emulator"] = emulator
             endpoints = await _endpoints(emulator, folder)
             path = folder / "policy.yaml"

@@ -7,7 +7,9 @@ ROUTING_KEY = "e" * 32
 CHANNEL = "#barq-alerts"
 
 
-def list_endpoints(*, cloud_run: str, control_url: str, service_url: str | None, monitoring: str, smtp: str) -> Json:
+def list_endpoints(
+    *, cloud_run: str, control_url: str, service_url: str | None, monitoring: str, logging: str, smtp: str
+) -> Json:
     """The JSON document that is printed at the start. Addresses are `host:port`, the rest are URLs."""
     slack, webhook = f"{control_url}/slack/api/", f"{control_url}/slack/webhook/T0/B0/emulator"
     pagerduty, mail = f"{control_url}/pagerduty", f"smtp://{smtp}"
@@ -16,6 +18,7 @@ def list_endpoints(*, cloud_run: str, control_url: str, service_url: str | None,
         "control": control_url,
         "service_url": service_url,
         "monitoring": monitoring,
+        "logging": logging,
         "slack": slack,
         "slack_webhook": webhook,
         "pagerduty": pagerduty,
@@ -23,6 +26,7 @@ def list_endpoints(*, cloud_run: str, control_url: str, service_url: str | None,
         "env": {
             "CLOUD_RUN_EMULATOR_HOST": cloud_run,
             "CLOUD_MONITORING_EMULATOR_HOST": monitoring,
+            "CLOUD_LOGGING_EMULATOR_HOST": logging,
             "WATCHDOG_SLACK__API_URL": slack,
             "WATCHDOG_SLACK__TOKEN": SLACK_TOKEN,
             "WATCHDOG_SLACK__CHANNEL": CHANNEL,

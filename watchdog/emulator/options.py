@@ -33,6 +33,8 @@ class Options:
     propagation_s: float = 0.0
     sample_period_s: float = 60.0
     ingest_delay_s: float = 180.0
+    log_delay_s: float = 2.0
+    """From the end of a request until Cloud Logging delivers it, before a session's buffer window."""
     seed: int = 0
 
 
@@ -48,8 +50,8 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     """The command line of the emulator."""
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Cloud Run, Cloud Monitoring, Slack, PagerDuty and a mailbox on loopback. Prints its endpoints as"
-        " one JSON line, then serves until SIGTERM.",
+        description="Cloud Run, Cloud Monitoring and Logging, Slack, PagerDuty and a mailbox on loopback. Prints its"
+        " endpoints as one JSON line, then serves until SIGTERM.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     standard = Options()
@@ -61,6 +63,7 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         ("--startup", standard.startup_s, "from a new revision to Ready"),
         ("--sample-period", standard.sample_period_s, "of Cloud Monitoring"),
         ("--ingest-delay", standard.ingest_delay_s, "of Cloud Monitoring"),
+        ("--log-delay", standard.log_delay_s, "of Cloud Logging"),
     ):
         parser.add_argument(name, type=float, default=default, metavar="SECONDS", help=text)
     parser.add_argument("--load", type=float, default=0.0, metavar="RATE", help="requests a second on the service")
@@ -89,6 +92,7 @@ def read_options(argv: Sequence[str] | None, *, prog: str) -> tuple[argparse.Nam
         startup_s=given.startup,
         sample_period_s=given.sample_period,
         ingest_delay_s=given.ingest_delay,
+        log_delay_s=given.log_delay,
         seed=given.seed,
     )
     return given, options

@@ -1,4 +1,4 @@
-"""The emulated world put together: Cloud Run, its data plane, Cloud Monitoring, and the places where pages arrive.
+"""The emulated world put together: Cloud Run, its data plane, Monitoring, Logging, and the places where pages arrive.
 
 `Emulator` runs in the process of a test; `python -m watchdog.emulator --listen HOST:PORT` runs it by itself.
 """
@@ -28,6 +28,8 @@ from watchdog.emulator.gate import Gate
 from watchdog.emulator.ledger import Ledger
 from watchdog.emulator.listener import Listener
 from watchdog.emulator.load import LoadGenerator, LoadPlan
+from watchdog.emulator.logging import LoggingServer
+from watchdog.emulator.logging_control import add_logging_routes
 from watchdog.emulator.mail import MailCollector
 from watchdog.emulator.monitoring import MonitoringServer, add_control_routes
 from watchdog.emulator.options import Options, parse_address, read_options
@@ -55,6 +57,7 @@ class Emulator:
             sample_period_s=self.options.sample_period_s,
             ingest_delay_s=self.options.ingest_delay_s,
         )
+        self.logging = LoggingServer(ledger=self.ledger, delivery_delay_s=self.options.log_delay_s)
         self._mail = MailCollector(self.collected)
         self._mail_port = 0
         self._fleet = Fleet(seed=seed)
@@ -94,6 +97,7 @@ class Emulator:
             await self._listen("control", self._make_app(with_control=True), self.options.port)
             await self._listen("cloud_run", self._make_app(with_control=False), 0)
             await self.monitoring.start(self.options.host, 0)
+            await self.logging.start(self.options.host, 0)
             self._mail_port = await self._mail.start(self.options.host, 0)
             await self._populate()
         except BaseException:
@@ -108,6 +112,7 @@ class Emulator:
             stack.push_async_callback(self._proxy.stop)
             stack.push_async_callback(self._splitter.close)
             stack.push_async_callback(self.monitoring.stop)
+            stack.push_async_callback(self.logging.stop)
             stack.push_async_callback(self._mail.stop)
             for runner in self._runners:
                 stack.push_async_callback(runner.cleanup)
@@ -133,6 +138,8 @@ class Emulator:
         self.ledger.clear()
         self.monitoring.clear()
         self.monitoring.clear_faults()
+        self.logging.clear()
+        self.logging.clear_faults()
         self.collected.clear()
         await self._populate()
 
@@ -176,6 +183,7 @@ class Emulator:
             control_url=control.url,
             service_url=None if self.options.empty else self._splitter.service_url(key),
             monitoring=f"{host}:{self.monitoring.port}",
+            logging=f"{host}:{self.logging.port}",
             smtp=f"{host}:{self._mail_port}",
         )
 
@@ -204,6 +212,7 @@ class Emulator:
         if with_control:
             Control(self).add_routes(app)
             add_control_routes(app, self.monitoring)
+            add_logging_routes(app, self.logging)
             add_routes(app, self.collected)
         return app
 

@@ -141,11 +141,11 @@ class Keeper:
                 if str(error) != failing:
                     _log.warning("keeper_failed", service=str(self.key), work=work.__name__, error=str(error))
                 failing = str(error)
-            except Exception:
+            except Exception:  # noqa: BLE001 - supervision: said, and the rest goes on
                 _log.exception("keeper_crashed", service=str(self.key), work=work.__name__)
             await self.tools.clock.sleep(every_s)
 
-    # --- what is remembered ----------------------------------------------------------------------------------------------
+    # --- what is remembered ----------------------------------------------------------------------------------------
 
     async def _load(self) -> None:
         service = Service(key=self.key)
@@ -164,7 +164,7 @@ class Keeper:
             rows = [NewEvent(at=f.at, seen_at=now, kind=f.kind, schema=facts.SCHEMA, body=f.body) for f in new]
             await self._journalist.append(rows, letters=letters)
 
-    # --- watches ---------------------------------------------------------------------------------------------------------
+    # --- watches ---------------------------------------------------------------------------------------------------
 
     async def _resume(self) -> None:
         """Take up the service's open watches where their journals end, as soon as their leases are free."""
@@ -193,7 +193,7 @@ class Keeper:
                     watch, _ = folding.advance(watch, event)
                 elif isinstance(event, Opened):
                     watch, _ = folding.opened(event)
-            except Exception:  # left out when it happened, too; the watch must go on without it
+            except Exception:  # noqa: BLE001 - supervision: said, and the rest goes on
                 _log.exception("event_not_folded", watch=watch_id, seq=record.seq, kind=record.kind)
         if watch is None or not watch.open:
             if watch_id not in self._unreadable:
@@ -236,7 +236,7 @@ class Keeper:
     async def _run(self, runner: WatchRunner) -> None:
         try:
             await runner.run()
-        except Exception:
+        except Exception:  # noqa: BLE001 - supervision: said, and the rest goes on
             _log.exception("watch_crashed", watch=runner.watch.id)
             runner.journalist.lost.set()  # its lease runs out; the next resume folds the journal afresh
         finally:
@@ -274,7 +274,7 @@ class Keeper:
             watch, first = running.start(opening)
             lease = await self._acquire(f"watch/{watch.id}")
             if lease is None:
-                raise TemporaryError(f"the store gave no lease for a watch of {watch.revision}, so it is not watched yet")
+                raise TemporaryError(f"the store gave no lease, so {watch.revision} is not watched yet")
             await self.remember(*self._seen_with(watch.revision, opening.at, state), letters=letters)
             runner = self._runner(watch, Journalist(tools=self.tools, lease=lease), first)
             self._start(runner)
@@ -317,7 +317,7 @@ class Keeper:
         if watch.split.percent_of(watch.revision):
             await self.remember(facts.proven(watch.proven_at or watch.at, watch.split, f"watch {watch.id}"))
 
-    # --- traffic ---------------------------------------------------------------------------------------------------------
+    # --- traffic ---------------------------------------------------------------------------------------------------
 
     def service_url(self) -> str:
         """Where users reach the service."""
@@ -330,6 +330,7 @@ class Keeper:
     async def _poll(self) -> None:
         while True:
             began = self.tools.clock.monotonic()
+            self._poll_now.clear()  # before the read: what is asked for during it may come too late for it
             try:
                 await self.look()
                 if self._trouble:
@@ -342,9 +343,8 @@ class Keeper:
                     said = "service_unreadable" if self._unread else "discovery_failed"
                     _log.warning(said, service=str(self.key), error=str(error))
                 self._trouble = str(error)
-            except Exception:
+            except Exception:  # noqa: BLE001 - supervision: said, and the rest goes on
                 _log.exception("discovery_crashed", service=str(self.key))
-            self._poll_now.clear()
             every = min(
                 [
                     self.policy.service.discover_every_s,
@@ -408,7 +408,7 @@ class Keeper:
             if changed or waiting or r.watch.state in {State.PENDING, State.VERIFYING}:
                 r.put(event)
 
-    # --- letters ---------------------------------------------------------------------------------------------------------
+    # --- letters ---------------------------------------------------------------------------------------------------
 
     async def _read_letters(self) -> None:
         """Hand letters to their watches: never kept waiting by what a letter to the service needs from elsewhere."""
@@ -417,7 +417,7 @@ class Keeper:
                 runner.receive(letter)
 
     async def _read_orders(self) -> None:
-        """Carry out letters to the service: deploy notices and releases."""
+        """Carry out letters to the service: deploy notices, releases, and hints to look at it now."""
         for letter in await self.tools.store.letters([self.stream]):
             if letter.id not in self._letters:
                 await self._service_letter(letter)
@@ -443,6 +443,9 @@ class Keeper:
                 await self.remember(letters=[letter.id])
         elif letter.kind == "release":
             await self._release(letter)
+        elif letter.kind == "look":
+            self._poll_now.set()
+            await self.remember(letters=[letter.id])
         else:
             _log.warning("letter_unknown", kind=letter.kind, stream=letter.stream)
             await self.remember(letters=[letter.id])
@@ -495,7 +498,7 @@ class Keeper:
         if state.split.revisions != {state.latest_ready} and self.why_not_release(state) is None:
             await self.release()
 
-    # --- between watches ---------------------------------------------------------------------------------------------------
+    # --- between watches -------------------------------------------------------------------------------------------
 
     async def arm(self) -> None:
         """`probe_between`, its faults logged: called at the start and by the housekeeping every minute."""
@@ -507,7 +510,7 @@ class Keeper:
             _log.warning("probes_not_armed", service=str(self.key), error=str(error))
 
     async def probe_between(self) -> None:
-        """Probe the service while no watch is open: passing arms a probe, failing tells what was sick before a deploy."""
+        """Probe the service while no watch is open: passing arms, failing tells what was sick before a deploy."""
         if self.open_runner() is not None or not self.policy.probes:
             return
         if self.state is None:

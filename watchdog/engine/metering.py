@@ -30,7 +30,7 @@ LATE_S = 60.0
 PROPAGATION_S = 5.0
 """Requests right after the cutover may still have been served by the revision before."""
 NOMINAL = (60.0, 180.0)
-"""Sampling period and ingest delay of Cloud Run's metrics where their descriptors cannot be read (Google's metric list)."""
+"""Sampling period and ingest delay of Cloud Run's metrics (Google's list), where descriptors cannot be read."""
 
 _log = structlog.get_logger(__name__)
 

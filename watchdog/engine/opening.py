@@ -161,8 +161,8 @@ def _notes(
         notes.append("No revision is known that served before: a rollback is impossible, it would only page.")
     elif target.source == "ready_revisions":
         notes.append(
-            f"The target {target.split} is a guess (the newest ready revision before this one): nobody said what served "
-            "before and it was not seen. Pass --previous or `previous` in the deploy notice."
+            f"The target {target.split} is a guess (the newest ready revision before this one): nobody said what "
+            "served before and it was not seen. Pass --previous or `previous` in the deploy notice."
         )
     if target.split.shares and target.revision not in urls:
         notes.append(

@@ -1,7 +1,7 @@
 """Sends the probes that a watch's plan asks for, on time, and says when a failure is our own.
 
-One task an `Ask`: deadlines are `start + offset + k·interval` on the monotonic clock, slots that were missed are counted
-and skipped, confirming attempts overlap when they hang.
+One task an `Ask`: deadlines are `start + offset + k·interval` on the monotonic clock, missed slots are counted and
+skipped, confirming attempts overlap when they hang.
 """
 
 import asyncio

@@ -114,7 +114,7 @@ class _Reader:
             warnings=tuple(self._warnings()),
         )
 
-    # --- from text to rows -------------------------------------------------------------------------------------------
+    # --- from text to rows -----------------------------------------------------------------------------------------
 
     def _rows(self, text: str) -> Iterator[_Row]:
         lines = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
@@ -256,7 +256,7 @@ class _Reader:
             return Family.PROBES
         return Family.LATENCY if check.startswith("slower_than_") else family(check)
 
-    # --- from rows to samples ----------------------------------------------------------------------------------------
+    # --- from rows to samples --------------------------------------------------------------------------------------
 
     def _checks_of(self, name: str) -> tuple[str, ...]:
         """The checks that rows of this name are evidence for; empty when no rule reads it."""
@@ -290,7 +290,7 @@ class _Reader:
                 evidence=row.evidence,
             )
 
-    # --- what is said ------------------------------------------------------------------------------------------------
+    # --- what is said ----------------------------------------------------------------------------------------------
 
     def _problem(self, line: int, column: str, sentence: str) -> None:
         where = f"{column}: " if column else ""

@@ -81,7 +81,7 @@ def differences(journal: Journal, judged: Judgement) -> list[str]:
     return found
 
 
-# --- text to rows -----------------------------------------------------------------------------------------------------
+# --- text to rows -------------------------------------------------------------------------------------------------
 
 _Row = tuple[str, Any]
 """Where it stands, and what stands there."""
@@ -199,7 +199,7 @@ def _bounded(problems: Sequence[str], name: str) -> list[str]:
     return [*problems[:MOST_PROBLEMS], *([f"{name}: and {more} more problems"] if more > 0 else [])]
 
 
-# --- words ------------------------------------------------------------------------------------------------------------
+# --- words --------------------------------------------------------------------------------------------------------
 
 
 def _decision(rows: Sequence[Mapping[str, Any]], index: int) -> tuple[float, str, str, str] | None:

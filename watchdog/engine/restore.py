@@ -5,7 +5,7 @@ Whether it may be written is judged by pure functions in `core.traffic` and `cor
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -33,7 +33,7 @@ class Restorer:
     watch: Watch
     service: Callable[[], Service]
     owns: Callable[[], Awaitable[bool]]
-    before: Split = Split()
+    before: Split = field(default_factory=Split)
     unsure: bool = False
     """A write's answer was lost: it may have landed."""
 

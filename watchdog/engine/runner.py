@@ -168,7 +168,7 @@ class WatchRunner:
         out, said loudly once, and the watch goes on from where it stood."""
         try:
             self.watch, commands = folding.advance(self.watch, event)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - supervision: said, and the rest goes on
             _log.exception("event_not_folded", kind=type(event).__name__, at=event.at)
             if self._faulty:
                 return ()
@@ -226,7 +226,7 @@ class WatchRunner:
             view=shown,
         )
 
-    # --- commands ------------------------------------------------------------------------------------------------------
+    # --- commands --------------------------------------------------------------------------------------------------
 
     def _carry_out(self, commands: Sequence[Command]) -> None:
         for command in commands:
@@ -249,7 +249,7 @@ class WatchRunner:
         restorer = Restorer(tools=self.tools, watch=self.watch, service=self.hooks.service, owns=self.journalist.owns)
         try:
             written = await restorer.run()
-        except Exception as error:  # a rollback that ends without a word would leave everybody waiting
+        except Exception as error:  # noqa: BLE001 - supervision: said, and the rest goes on
             _log.exception("restore_crashed")
             written = restorer.crashed(error)
         if written is None:
@@ -263,7 +263,7 @@ class WatchRunner:
         if written.result == "done":
             await self.hooks.on_written(self.watch, written)
 
-    # --- activities ----------------------------------------------------------------------------------------------------
+    # --- activities ------------------------------------------------------------------------------------------------
 
     def _reconcile(self) -> None:
         """Start and stop tasks until they are what the plan says."""
@@ -290,7 +290,7 @@ class WatchRunner:
             await work
         except LeaseLostError:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - supervision: said, and the rest goes on
             _log.exception("activity_crashed", activity=name)
             await self.tools.clock.sleep(1.0)
             for key in [k for k, t in self._tasks.items() if t is asyncio.current_task()]:

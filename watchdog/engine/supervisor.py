@@ -54,7 +54,7 @@ class Supervisor:
         while True:
             try:
                 await keeper.run()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - supervision: said, and the rest goes on
                 cause = _cause(error)
                 if isinstance(cause, TemporaryError):  # the store, most likely: no fault of ours
                     _log.warning("keeper_failed", service=str(keeper.key), error=str(cause))

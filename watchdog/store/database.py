@@ -10,17 +10,20 @@ import sqlite3
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Table, event, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from watchdog.errors import ConfigError, StoreUnavailableError
 from watchdog.store.address import Address
 from watchdog.store.faults import primary_code, translated
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
@@ -144,7 +147,11 @@ class Database:
 
     def insert(self, table: Table) -> "sqlite.Insert | postgresql.Insert":
         """An INSERT of this database's dialect, which knows ON CONFLICT."""
-        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+        if self.is_sqlite:
+            return sqlite.insert(table)
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - 2 MB that SQLite has no use for
+
+        return postgresql.insert(table)
 
     async def insert_new(self, connection: AsyncConnection, table: Table, values: Mapping[str, Any]) -> bool:
         """Insert a row unless its key is there already; whether it was new."""

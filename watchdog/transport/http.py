@@ -28,7 +28,7 @@ _SECRET_SHAPES = re.compile(
 )
 
 
-# --- the session ------------------------------------------------------------------------------------------------------
+# --- the session --------------------------------------------------------------------------------------------------
 
 
 def open_session(*, connections: int = 100, connections_per_host: int = 20) -> aiohttp.ClientSession:
@@ -62,7 +62,7 @@ def environment_proxy(url: str) -> str | None:
     return proxy if proxy and proxy.startswith(("http://", "https://")) else None
 
 
-# --- requests ---------------------------------------------------------------------------------------------------------
+# --- requests -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from watchdog.web import deploys, pages, reads, stream, verbs
+from watchdog.web import deploys, hooks, pages, reads, stream, verbs
 from watchdog.web.problems import problem_middleware
 from watchdog.web.security import add_headers, token_middleware
 from watchdog.web.services import CLOSING, SERVICES, WebServices
@@ -45,6 +45,9 @@ def _routes() -> list[web.RouteDef]:
         web.post("/api/v1/services/{name}/release", deploys.release),
         web.post(f"{watch}/signals", verbs.signal),
         *(web.post(f"{watch}/{path}", verbs.operator(path)) for path in verbs.VERBS),
+        web.post("/hooks/pubsub", hooks.pubsub),
+        web.post("/hooks/pagerduty", hooks.pagerduty),
+        web.post("/hooks/slack", hooks.slack),
     ]
 
 

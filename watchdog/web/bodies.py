@@ -112,7 +112,71 @@ class ReleaseOrder(Order):
     on_next: bool = Field(default=False, description="Wait until a revision newer than the bad one is ready.")
 
 
-# --- answers ----------------------------------------------------------------------------------------------------------
+# --- hooks: what others send; fields beyond these are theirs ------------------------------------------------------
+
+
+class Hook(BaseModel):
+    """What somebody else's system posts. It may hold more than is named here."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class PubSubMessage(Hook):
+    """One message: data, attributes or both."""
+
+    data: str = Field("", description="Base64 of a Cloud Logging LogEntry as JSON.")
+    attributes: dict[str, str] = Field(default_factory=dict)
+    message_id: str = Field("", alias="messageId")
+
+
+class PubSubPush(Hook):
+    """Pub/Sub pushes an entry of the audit log."""
+
+    message: PubSubMessage
+    subscription: str = ""
+
+
+class PagerDutyAgent(Hook):
+    """Who acted in PagerDuty."""
+
+    summary: str | None = Field(None, description="Their name.")
+
+
+class PagerDutyAlert(Hook):
+    """One alert of an incident."""
+
+    alert_key: str | None = None
+
+
+class PagerDutyIncident(Hook):
+    """The incident that the event is about."""
+
+    incident_key: str | None = Field(None, description="The dedup_key of the page that opened it.")
+    alerts: list[PagerDutyAlert] = Field(default_factory=list)
+
+
+class PagerDutyEvent(Hook):
+    """Something happened in PagerDuty."""
+
+    id: Annotated[str, Field(min_length=1, max_length=200)]
+    event_type: Annotated[str, Field(min_length=1, max_length=100)] = Field(examples=["incident.acknowledged"])
+    agent: PagerDutyAgent | None = None
+    data: dict[str, Any] | None = Field(None, description="The incident, for events about one.")
+
+
+class PagerDutyWebhook(Hook):
+    """A V3 webhook."""
+
+    event: PagerDutyEvent
+
+
+class SlackInteraction(Hook):
+    """A click in Slack, as a form."""
+
+    payload: str = Field(description="The interaction as JSON.")
+
+
+# --- answers ------------------------------------------------------------------------------------------------------
 
 
 class Answer(BaseModel):
@@ -193,6 +257,14 @@ class Report(Answer):
 
     watch: WatchView
     events: list[Event]
+
+
+class Ephemeral(Answer):
+    """Shown in Slack to whoever clicked."""
+
+    response_type: str = "ephemeral"
+    replace_original: bool = False
+    text: str
 
 
 class GateAnswer(Answer):

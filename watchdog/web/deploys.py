@@ -11,6 +11,7 @@ from watchdog.web.bodies import DeployNotice, ReleaseOrder
 from watchdog.web.inbox import body_of, post
 from watchdog.web.lookup import key_of, known, service_of, service_stream
 from watchdog.web.problems import Problem
+from watchdog.web.security import actor
 from watchdog.web.services import WebServices, services_of
 
 WAIT_S: Final = 3.0
@@ -98,7 +99,7 @@ async def release(request: web.Request) -> web.Response:
     refusal = None if order.on_next else await services.why_not_release(key)
     if refusal:
         raise Problem(412, refusal)
-    letter = {"on_next": order.on_next, "by": order.by or "api", "reason": order.reason}
+    letter = {"on_next": order.on_next, "by": order.by or actor(request), "reason": order.reason}
     new = (await post(request, service_stream(key), "release", letter)).new
     detail = "In the inbox." if new else "The same request is in the inbox already; it counts once."
     return web.json_response({"accepted": True, "service": str(key), "repeated": not new, "detail": detail}, status=202)

@@ -36,16 +36,18 @@ class Posted(NamedTuple):
     key: str
 
 
-async def post(request: web.Request, stream: str, kind: str, body: Mapping[str, Any], *, own: str = "") -> Posted:
+async def post(
+    request: web.Request, stream: str, kind: str, body: Mapping[str, Any], *, own: str = "", same: str = ""
+) -> Posted:
     """Put a letter into the stream's inbox, once.
 
-    The header `Idempotency-Key` says which letters are the same; without it, those with equal bodies in the same 10 s
-    (a client's retry, a double click). `own` names a member of the body that we chose and that therefore differs.
-    Raises `Problem` 422 for a header nobody could have meant.
+    `same`, or else the header `Idempotency-Key`, says which letters are the same; without either, those with equal
+    bodies in the same 10 s (a client's retry, a double click). `own` names a member of the body that we chose and that
+    therefore differs. Raises `Problem` 422 for a header nobody could have meant.
     """
     services = services_of(request)
     now = services.clock.now()
-    given = request.headers.get("Idempotency-Key")
+    given = hashlib.sha256(same.encode()).hexdigest()[:32] if same else request.headers.get("Idempotency-Key")
     if given is None:
         told = {name: value for name, value in body.items() if name != own}
         moment = int(now // _SAME_ORDER_S)

@@ -12,36 +12,66 @@ from watchdog.web.bodies import (
     Accepted,
     Alive,
     DeployNotice,
+    Ephemeral,
     GateAnswer,
+    PagerDutyWebhook,
     PendingWatch,
     ProblemDocument,
+    PubSubPush,
     Ready,
     ReleaseOrder,
     Report,
     Signal,
+    SlackInteraction,
     WatchList,
     WatchView,
 )
 from watchdog.web.verbs import VERBS
 
 _API_VERSION: Final = "1.0.0"
+_FORM: Final = "application/x-www-form-urlencoded"
 _REFS: Final = "#/components/schemas/{model}"
 
 
 class _Operation(NamedTuple):
-    """One method of one path. `answers`: status → (what it means, model or media type)."""
+    """One method of one path. `answers`: status → (what it means, model or media type, None for no body)."""
 
     method: str
     path: str
     summary: str
-    answers: Mapping[int, tuple[str, type[BaseModel] | str]]
+    answers: Mapping[int, tuple[str, type[BaseModel] | str | None]]
     body: type[BaseModel] | None = None
     query: tuple[tuple[str, str, bool], ...] = ()
     optional_body: bool = False
+    security: tuple[str, ...] = ("token", "google")
+    """Proofs of which one is needed, for methods that are not safe."""
+    form: bool = False
 
 
 _WATCH: Final = "/api/v1/watches/{id}"
-_IN_INBOX: Final[Mapping[int, tuple[str, type[BaseModel] | str]]] = {202: ("In the inbox", Accepted)}
+_IN_INBOX: Final[Mapping[int, tuple[str, type[BaseModel] | str | None]]] = {202: ("In the inbox", Accepted)}
+_HOOK: Final = {**_IN_INBOX, 204: ("Well-formed, and nothing to do", None)}
+_SECURITY: Final = {
+    "token": {"type": "http", "scheme": "bearer", "description": "WATCHDOG_API_TOKEN"},
+    "google": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An ID token of Google's for WATCHDOG_OIDC__AUDIENCE and one of WATCHDOG_OIDC__EMAILS",
+    },
+    "pagerduty": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-PagerDuty-Signature",
+        "description": "v1=HEX: HMAC-SHA256 of the body with WATCHDOG_PAGERDUTY__WEBHOOK_SECRET",
+    },
+    "slack": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Slack-Signature",
+        "description": "v0=HEX: HMAC-SHA256 of v0:TIMESTAMP:BODY with WATCHDOG_SLACK__SIGNING_SECRET",
+    },
+}
 
 _OPERATIONS: Final = (
     _Operation(
@@ -88,6 +118,18 @@ _OPERATIONS: Final = (
         query=(("service", "The service", True), ("image", "The image, by digest where possible", True),
                ("region", "Its region", False), ("project", "Its project", False)),
     ),
+    _Operation(
+        "post", "/hooks/pubsub", "Take a Pub/Sub push of Cloud Run's audit log", _HOOK,
+        body=PubSubPush, security=("google",),
+    ),
+    _Operation(
+        "post", "/hooks/pagerduty", "Take a PagerDuty V3 webhook", _HOOK,
+        body=PagerDutyWebhook, security=("pagerduty",),
+    ),
+    _Operation(
+        "post", "/hooks/slack", "Take a click in Slack", {200: ("An answer for whoever clicked", Ephemeral)},
+        body=SlackInteraction, security=("slack",), form=True,
+    ),
     _Operation("get", "/api/openapi.json", "This document", {200: ("OpenAPI 3.1", "application/json")}),
     _Operation("get", "/metrics", "Metrics of the watchdog itself", {200: ("Prometheus exposition", "text/plain")}),
     _Operation("get", "/livez", "Whether the process lives", {200: ("It does", Alive)}),
@@ -114,7 +156,7 @@ def document() -> Mapping[str, Any]:
         "paths": paths,
         "components": {
             "schemas": _schemas(),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "WATCHDOG_API_TOKEN"}},
+            "securitySchemes": _SECURITY,
         },
     }
 
@@ -126,7 +168,7 @@ def _schemas() -> Mapping[str, Any]:
         if isinstance(getattr(bodies, name), type)
         and issubclass(getattr(bodies, name), BaseModel)
         and getattr(bodies, name).__module__ == bodies.__name__
-        and getattr(bodies, name) not in (bodies.Request, bodies.Answer)
+        and getattr(bodies, name) not in (bodies.Request, bodies.Answer, bodies.Hook)
     ]
     _, schema = models_json_schema(used, ref_template=_REFS)  # type: ignore[arg-type]
     definitions: Mapping[str, Any] = schema["$defs"]
@@ -150,10 +192,10 @@ def _describe(operation: _Operation) -> Mapping[str, Any]:
     if operation.body:
         described["requestBody"] = {
             "required": not operation.optional_body,
-            "content": {"application/json": {"schema": _ref(operation.body)}},
+            "content": {_FORM if operation.form else "application/json": {"schema": _ref(operation.body)}},
         }
     if operation.method == "post":
-        described["security"] = [{"token": []}]
+        described["security"] = [{proof: []} for proof in operation.security]
     return described
 
 
@@ -168,7 +210,7 @@ def _parameters(operation: _Operation) -> list[Mapping[str, Any]]:
             found.append({"name": name, "in": "path", "required": True, "description": about, "schema": text})
     for name, about, required in operation.query:
         found.append({"name": name, "in": "query", "required": required, "description": about, "schema": text})
-    if operation.method == "post":
+    if operation.method == "post" and "token" in operation.security:
         about = "Requests with the same key count once"
         found.append(
             {"name": "Idempotency-Key", "in": "header", "required": False, "description": about, "schema": text}
@@ -176,9 +218,11 @@ def _parameters(operation: _Operation) -> list[Mapping[str, Any]]:
     return found
 
 
-def _response(meaning: str, shape: type[BaseModel] | str) -> Mapping[str, Any]:
+def _response(meaning: str, shape: type[BaseModel] | str | None) -> Mapping[str, Any]:
     schema: Mapping[str, Any]
     match shape:
+        case None:
+            return {"description": meaning}
         case "events":
             schema = {"application/json": {"schema": {"type": "array", "items": _ref(bodies.Event)}}}
         case "report":

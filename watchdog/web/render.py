@@ -3,9 +3,10 @@
 import hashlib
 from functools import cache
 from importlib import resources
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import jinja2
+if TYPE_CHECKING:
+    import jinja2
 
 _PLACE: Final = "data/templates"
 _TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -40,7 +41,9 @@ def assets_version() -> str:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def _environment() -> "jinja2.Environment":
+    import jinja2  # noqa: PLC0415 - 2 MB that a daemon nobody looks at has no use for
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("watchdog", _PLACE),
         autoescape=True,

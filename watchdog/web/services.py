@@ -10,6 +10,10 @@ from watchdog import ports
 from watchdog.core.model import ServiceKey
 from watchdog.telemetry import Metrics
 
+Identify = Callable[[str], Awaitable[str]]
+"""The verified email of the account that a Google ID token is for. Raises a `WatchdogError` for every token that proves
+nothing, and when that can't be known now."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebServices:
@@ -30,7 +34,13 @@ class WebServices:
     new_id: Callable[[], str]
     """Makes a short, unique, URL-safe watch id."""
     api_token: str | None = field(default=None, repr=False)
-    """What unsafe verbs must bear; None or empty refuses them all."""
+    """What unsafe verbs must bear; None or empty: only a Google identity may use them."""
+    identify: Identify | None = None
+    """Knows Google identities; None where none is configured."""
+    pagerduty_secret: str | None = field(default=None, repr=False)
+    """What PagerDuty signs its webhooks with; None refuses them."""
+    slack_secret: str | None = field(default=None, repr=False)
+    """What Slack signs its requests with; None refuses them."""
 
 
 SERVICES = web.AppKey("services", WebServices)

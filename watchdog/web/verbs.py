@@ -11,6 +11,7 @@ from watchdog.web.bodies import Extension, Order, RollbackOrder, Signal, SignOff
 from watchdog.web.inbox import body_of, post
 from watchdog.web.lookup import watch_of, watch_stream
 from watchdog.web.problems import Handler, Problem
+from watchdog.web.security import actor
 
 _MOVED: Final = frozenset({"writing", "settling", "verifying", "done"})
 
@@ -32,7 +33,8 @@ async def signal(request: web.Request) -> web.Response:
     body = await body_of(request, Signal)
     row = await watch_of(request)
     _refuse_ended(row, "signal")
-    return await _accept(request, row, "signal", {"signal": body.signal, "reason": body.reason, "by": body.by or "api"})
+    letter = {"signal": body.signal, "reason": body.reason, "by": body.by or actor(request)}
+    return await _accept(request, row, "signal", letter)
 
 
 def operator(path: str) -> Handler:
@@ -44,7 +46,7 @@ def operator(path: str) -> Handler:
         body = await body_of(request, model)
         row = await watch_of(request)
         _refuse_impossible(row, verb)
-        letter: dict[str, Any] = {"verb": verb, "by": body.by or "api", "reason": body.reason}
+        letter: dict[str, Any] = {"verb": verb, "by": body.by or actor(request), "reason": body.reason}
         if isinstance(body, Extension):
             letter["for_s"] = body.for_
         if isinstance(body, SignOff):

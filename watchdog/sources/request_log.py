@@ -1,0 +1,152 @@
+"""The source `request_log`: every request of a revision within seconds, from Cloud Run's request log.
+
+Fast (5 s buckets, complete 10 s after their end) but not always there: a stream can break, and Logging leaves entries
+out when there are too many. So each bucket says whether it can be believed, and Cloud Monitoring stays the authority
+and the fallback; the two are judged apart and never added up.
+
+Requests are counted as they were seen: where only a share is asked for, the counts are the sample's, which is evidence
+of just that size; only `request_rate` is scaled back. Our own probes are left out. Memory is bounded by the time that
+buckets are kept and by the entries that Logging delivers (1000/s), about 4 MB a busy project.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from watchdog.core.catalogue import Family, family
+from watchdog.core.model import Counts, Evidence, Missing, Sample, ServiceKey, Value
+from watchdog.core.policy import Policy
+from watchdog.core.rules import limit_check
+from watchdog.ports import Clock, Feed, MetricQuery
+from watchdog.sources.cloud_run_readings import UPPER
+from watchdog.sources.log_tail import Tail
+from watchdog.sources.logging_client import LoggingClient
+from watchdog.sources.request_tally import LAG_S, PERIOD_S, Bucket
+
+MINUTE_S: Final = 60.0
+"""`request_rate` is a reading, not evidence that adds up: over 5 s it would say little more than chance."""
+BUCKETS_A_MINUTE: Final = round(MINUTE_S / PERIOD_S)
+METRICS: Final = frozenset({"error_rate", "request_rate", "p50_latency", "p95_latency", "p99_latency"})
+"""Metrics of Cloud Run's that the request log can feed."""
+SETTLE_S: Final = 1.0
+"""How long the opening of a watch waits to learn whether the log may be read."""
+GRID_SLACK: Final = 1e-6
+
+Read = Sequence[Bucket | Missing]
+
+
+class RequestLog:
+    """`ports.Source` over Cloud Logging's live tail. `close` it when done."""
+
+    def __init__(self, client: LoggingClient, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+        self._tails: dict[str, Tail] = {}
+
+    @property
+    def name(self) -> str:
+        """See `ports.Source.name`."""
+        return "request_log"
+
+    async def close(self) -> None:
+        """End every tail."""
+        tails, self._tails = self._tails, {}
+        for tail in tails.values():
+            await tail.close()
+        await self._client.close()
+
+    async def feeds(self, service: ServiceKey, policy: Policy) -> Sequence[Feed]:
+        """See `ports.Source.feeds`. Raises `PermanentError` when the log may not be read; no metric of the policy is
+        fed by this source alone, so then it has no feed, and no row waits for it."""
+        fed = METRICS & {name for name, m in policy.metrics.items() if m.source == "cloud_run" and not m.pending}
+        if not fed:
+            return ()
+        tail = self._tail(service)
+        tail.want(service)
+        await tail.settled(service, SETTLE_S)
+        if tail.refusal is not None:
+            raise tail.refusal
+        limits = {
+            row.condition.value
+            for row in policy.rows
+            if row.condition is not None and not row.condition.relative and family(row.metric) is Family.LATENCY
+            if row.metric in fed
+        }
+        checks = ["error_rate"] if "error_rate" in fed else []
+        checks += [check for limit in sorted(limits) for check in _limit_checks(limit)]
+        feeds = [Feed(source=self.name, check=check, period_s=PERIOD_S, lag_s=LAG_S) for check in checks]
+        if "request_rate" in fed:
+            feeds.append(Feed(source=self.name, check="request_rate", period_s=MINUTE_S, lag_s=LAG_S))
+        return feeds
+
+    async def sample(self, query: MetricQuery, *, now: float) -> Sequence[Sample]:
+        """See `ports.Source.sample`. Never raises: trouble is logged when it begins and ends, and its buckets are
+        `Missing`, with the reasons `stream_down`, `suppressed` and `silent_stream`."""
+        found = self._tail(query.service).want(query.service)
+        first, last = _grid(query, PERIOD_S, now)
+        first_minute, last_minute = _grid(query, MINUTE_S, now)
+        begin = min(first, first_minute * BUCKETS_A_MINUTE)
+        end = max(last, last_minute * BUCKETS_A_MINUTE)
+        read = found.read(query.revision, begin, end, query.answered_at)
+        samples = [
+            self._sample(query, check, index * PERIOD_S, PERIOD_S, evidence, now)
+            for index in range(first, last)
+            for check, evidence in _evidence(read[index - begin], query).items()
+        ]
+        if not query.metrics or "request_rate" in query.metrics:
+            for minute in range(first_minute, last_minute):
+                at = minute * BUCKETS_A_MINUTE - begin
+                rate = _rate(read[at : at + BUCKETS_A_MINUTE])
+                samples.append(self._sample(query, "request_rate", minute * MINUTE_S, MINUTE_S, rate, now))
+        return samples
+
+    def _tail(self, service: ServiceKey) -> Tail:
+        tail = self._tails.get(service.project)
+        if tail is None:
+            tail = self._tails[service.project] = Tail(service.project, self._client, self._clock)
+        return tail
+
+    def _sample(
+        self, query: MetricQuery, check: str, start: float, width_s: float, evidence: Evidence, now: float
+    ) -> Sample:
+        return Sample(
+            source=self.name,
+            check=check,
+            revision=query.revision,
+            start=start,
+            end=start + width_s,
+            seen=now,
+            evidence=evidence,
+        )
+
+
+def _grid(query: MetricQuery, width_s: float, now: float) -> tuple[int, int]:
+    """Whole periods `[first, last)` since the Unix epoch that lie in the query and are complete by `now`."""
+    first = math.ceil(query.start / width_s - GRID_SLACK)
+    return first, max(first, math.floor(min(query.end, now - LAG_S) / width_s + GRID_SLACK))
+
+
+def _limit_checks(limit_s: float) -> tuple[str, str]:
+    """The check of a limit, and the one that also counts what a histogram leaves open: the log leaves nothing open."""
+    return limit_check(limit_s), limit_check(limit_s) + UPPER
+
+
+def _evidence(bucket: Bucket | Missing, query: MetricQuery) -> Mapping[str, Evidence]:
+    """Every check of one bucket that the query asks for."""
+    found: dict[str, Evidence] = {}
+    if not query.metrics or "error_rate" in query.metrics:
+        found["error_rate"] = bucket if isinstance(bucket, Missing) else Counts(bucket.bad, bucket.total)
+    for limit_s in query.latency_limits_s:
+        slow = bucket if isinstance(bucket, Missing) else Counts(bucket.slower(limit_s), len(bucket.latencies))
+        found.update(dict.fromkeys(_limit_checks(limit_s), slow))
+    return found
+
+
+def _rate(minute: Read) -> Evidence:
+    """Requests a second, sampling undone; a minute that can't be believed throughout has none."""
+    weight = 0.0
+    for bucket in minute:
+        if isinstance(bucket, Missing):
+            return bucket
+        weight += bucket.weight
+    return Value(weight / MINUTE_S)
