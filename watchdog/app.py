@@ -35,6 +35,9 @@ from watchdog.web import Identify, WebServices, make_app
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 """Letters and digits that nobody mistakes for one another when reading an id aloud."""
 
+STRAY_ROUNDS = 5
+"""How often a task that catches its cancellation, to wait for something else, is cancelled again."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -129,7 +132,7 @@ async def build(
         stack.push_async_callback(tokens.close)
         store = make_store(settings.database_url.get_secret_value())
         await store.open()
-        stack.push_async_callback(store.close)
+        stack.push_async_callback(_close, store)
         prober = HttpProber(clock, id_token=tokens.id_token)
         stack.push_async_callback(prober.close)
         sources = await _sources(settings, stack, clock, emulated=emulated)
@@ -196,6 +199,21 @@ def _identities(session: ClientSession, clock: ports.Clock, settings: Settings) 
 
 def _revealed(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret is not None else None
+
+
+async def _close(store: ports.Store) -> None:
+    """Close the store, and end what its driver leaves behind: asyncio waits for every task at the end of a process, and
+    one that cleans up after a locked database may wait for ever."""
+    before = {task for task in asyncio.all_tasks() if not task.get_name().startswith("store")}
+    await store.close()
+    for _ in range(STRAY_ROUNDS):
+        left = asyncio.all_tasks() - before
+        if not left:
+            return
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=0.1)
+    _log.warning("store_left_tasks", tasks=len(asyncio.all_tasks() - before))
 
 
 async def _sources(

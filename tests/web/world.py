@@ -80,8 +80,10 @@ def event(kind: str, offset_s: float = 0.0, **body: Any) -> NewEvent:
 
 
 @asynccontextmanager
-async def serve(token: str | None = TOKEN, *, port: int = 0, store: MemoryStore | None = None) -> AsyncIterator[Site]:
-    """The application on a free port."""
+async def serve(
+    token: str | None = TOKEN, *, port: int = 0, store: MemoryStore | None = None, **options: Any
+) -> AsyncIterator[Site]:
+    """The application on a free port. `options` are further members of `WebServices`."""
     store, clock = store or MemoryStore(), FastClock(T0 + 425)
     metrics = Metrics(version="0.1.0", services=[API.name], channels=["slack"], sources=["cloud_run"])
     numbers = count(1)
@@ -107,6 +109,7 @@ async def serve(token: str | None = TOKEN, *, port: int = 0, store: MemoryStore 
             version="0.1.0",
             new_id=lambda: f"new{next(numbers)}",
             api_token=token,
+            **options,
         )
     )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)

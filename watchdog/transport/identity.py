@@ -24,7 +24,7 @@ from watchdog.transport.http import Peer, error_of, request
 
 GOOGLE_KEYS_URL: Final = "https://www.googleapis.com/oauth2/v3/certs"
 """`jwks_uri` of https://accounts.google.com/.well-known/openid-configuration."""
-ISSUERS: Final = frozenset({"accounts.google.com", "https://accounts.google.com"})
+ISSUERS: Final = ("accounts.google.com", "https://accounts.google.com")
 SKEW_S: Final = 10
 """How far Google's clock and ours may be apart."""
 UNKNOWN_KEY_S: Final = 60.0
@@ -32,7 +32,6 @@ UNKNOWN_KEY_S: Final = 60.0
 AGAIN_S: Final = 5.0
 """After keys could not be had, nobody is asked again for this long."""
 
-_TIMEOUT_S: Final = 3.0
 _LIFETIME_S: Final = 300.0
 """Of keys whose answer does not say how long they may be kept."""
 _LIFETIMES_S: Final = (60.0, 86_400.0)
@@ -57,8 +56,9 @@ class GoogleIdentities:
         audience: str,
         emails: Collection[str],
         keys_url: str = GOOGLE_KEYS_URL,
+        timeout_s: float = 3.0,
     ) -> None:
-        self._keys = _Keys(session, clock, keys_url)
+        self._keys = _Keys(session, clock, keys_url, timeout_s)
         self._audience = audience
         self._emails = frozenset(email.lower() for email in emails)
 
@@ -133,11 +133,11 @@ def _verified(token: str, key: _Key) -> Mapping[str, Any]:
 class _Keys:
     """Google's public keys by their `kid`. One request at a time, however many ask."""
 
-    def __init__(self, session: ClientSession, clock: Clock, url: str) -> None:
+    def __init__(self, session: ClientSession, clock: Clock, url: str, timeout_s: float) -> None:
         self._session = session
         self._clock = clock
         self._url = url
-        self._peer = Peer(name="Google's key server", timeout_s=_TIMEOUT_S)
+        self._peer = Peer(name="Google's key server", timeout_s=timeout_s)
         self._known: Mapping[str, _Key] = {}
         self._fresh_until = float("-inf")
         self._asked_at = float("-inf")

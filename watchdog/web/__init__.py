@@ -5,6 +5,6 @@ any replica take any request, and what keeps a flaw in here from moving traffic.
 """
 
 from watchdog.web.app import make_app
-from watchdog.web.services import WebServices
+from watchdog.web.services import Identify, WebServices
 
-__all__ = ["WebServices", "make_app"]
+__all__ = ["Identify", "WebServices", "make_app"]
