@@ -13,7 +13,7 @@ import pytest
 from tests.cli.conftest import ROOT, Result, Run
 from tests.cli.stored import keep
 from tests.engine.evidence import BARQ, Recorded, Row, broken, counts, healthy, recorded, table
-from watchdog.core.events import encode
+from watchdog.core.journal import encode
 from watchdog.engine import replay
 from watchdog.engine.replay_csv import HEADER, read_csv
 from watchdog.ports import NewEvent

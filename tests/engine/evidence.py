@@ -8,7 +8,8 @@ from typing import Any
 from tests.core.policies import MINIMAL
 from watchdog.core import watch as folding
 from watchdog.core.commands import Command, Restore
-from watchdog.core.events import Event, Opened, Probed, Ticked, TrafficSeen, Written, encode
+from watchdog.core.events import Event, Opened, Probed, Ticked, TrafficSeen, Written
+from watchdog.core.journal import encode
 from watchdog.core.model import Passed
 from watchdog.core.policy import Policy
 from watchdog.core.policy_build import build_policy

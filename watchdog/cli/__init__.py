@@ -20,6 +20,7 @@ VERBS = {
     "status": "read",
     "history": "read",
     "report": "read",
+    "explain": "explain",
     "replay": "replay",
     "signal": "act",
     "rollback": "act",

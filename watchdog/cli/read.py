@@ -11,6 +11,7 @@ from watchdog.cli.exits import OK
 from watchdog.cli.options import echo_json, json_option
 
 if TYPE_CHECKING:
+    from watchdog.ports import Store
     from watchdog.settings import Settings
 
 View = Mapping[str, Any]
@@ -207,11 +208,23 @@ def _report(settings: "Settings", watch: str, *, as_json: bool) -> str:
                 events = await events_in(store, row.id)
                 if as_json:
                     return json.dumps({"watch": row.view, "events": events}, ensure_ascii=False)
-                return markdown(row.view, events)
+                return markdown(row.view, events, await _explained(store, row.id))
 
         return asyncio.run(read())
 
     return reach(settings, by_daemon, by_store, "reading the report")
+
+
+async def _explained(store: "Store", watch_id: str) -> View | None:
+    """What the report says why from; None where the journal cannot be read: a report is told in any case."""
+    from watchdog.cli.explain import explanation_in  # noqa: PLC0415
+    from watchdog.core.journal import JournalError  # noqa: PLC0415
+    from watchdog.errors import ConfigError  # noqa: PLC0415
+
+    try:
+        return await explanation_in(store, watch_id)
+    except (JournalError, ConfigError):
+        return None
 
 
 def _write(path: Path, text: str) -> None:

@@ -24,17 +24,24 @@ def lag(watch: Watch, check: str) -> float:
 
 
 def _of_check(watch: Watch, check: str, index: int, until: float) -> float | None:
+    """The share of the window for which a check has evidence, by the reckoning of its best feed: a slower one is asked
+    for less of the end, and is enough."""
     if watch.cutover_at is None:
         return None
     start, end = watch.bounds()[index]
+    warm = watch.cutover_at + watch.rules.cold_s(check)
+    every = watch.rules.policy.service.metrics_every_s
     # Samples lie on their feed's own grid: the first whole one begins up to a period after the cold start, and the last
     # complete one is seen when the source is asked again.
-    period = watch.rules.period.get(check, 0.0)
-    start = max(start, watch.cutover_at + watch.rules.cold_s(check) + period)
-    end = min(end, until - lag(watch, check) - min(period, watch.rules.policy.service.metrics_every_s))
-    if end <= start:
-        return None
-    return min(1.0, watch.covers.get(check, _NONE).seconds(index, (start, end)) / (end - start))
+    feeds = [(g.period_s, g.lag_s + g.period_s + min(g.period_s, every)) for g in watch.rules.feeds.get(check, ())]
+    cover, found = watch.covers.get(check, _NONE), []
+    for late, behind in feeds or [(0.0, lag(watch, check))]:
+        first, last = max(start, warm + late), min(end, until - behind)
+        if last > first:
+            found.append(min(1.0, cover.seconds(index, (first, last)) / (last - first)))
+    best = max(found, default=None)
+    waits = len(found) < len(feeds)  # a slower feed is not due yet, and may still show what a faster one missed
+    return None if best is not None and waits and best < watch.rules.policy.coverage_floor else best
 
 
 def of_rule(watch: Watch, rule: Rule, index: int, until: float) -> float | None:
@@ -64,7 +71,9 @@ def of_window(watch: Watch, index: int, until: float) -> float | None:
 
 def slowest_lag(watch: Watch) -> float:
     """The lag of the slowest source that feeds a rollback row."""
-    return max((lag(watch, c) for c in watch.rules.rollback_checks), default=0.0)
+    checks = watch.rules.rollback_checks
+    announced = (g.lag_s + g.period_s for c in checks for g in watch.rules.feeds.get(c, ()))
+    return max((*announced, *(lag(watch, c) for c in checks)), default=0.0)
 
 
 def open_alarms(watch: Watch) -> tuple[Rule, ...]:

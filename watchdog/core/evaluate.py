@@ -171,7 +171,15 @@ def _alarm(
         sentence = _counted(rule, series.meters[found.meter].p0, found, source, check)
         bad_share = found.bad / found.total if found.total else None
         series = series.restarted(found.meter)
-        _raise(watch, index, sentence, source=source, check=check, counted=series.total, bad_share=bad_share)
+        rung = series.meters[found.meter].ladder[found.rung]
+        counted = watch.verdicts[index]._replace(
+            at_alarm=series.total,
+            quiet_from=series.judged,
+            proof_s=rung.slot_s * rung.cap_slots,
+            bad_share=bad_share,
+        )
+        _set(watch, index, counted)
+        _raise(watch, index, sentence, source=source, check=check)
         alarms.append(Alarm(index, source, sentence))
     return series
 
@@ -238,16 +246,7 @@ def _set(watch: Watch, index: int, state: RuleState) -> None:
         watch.verdicts = (*watch.verdicts[:index], state, *watch.verdicts[index + 1 :])
 
 
-def _raise(
-    watch: Watch,
-    index: int,
-    sentence: str,
-    *,
-    source: str,
-    check: str,
-    counted: float = 0.0,
-    bad_share: float | None = None,
-) -> None:
+def _raise(watch: Watch, index: int, sentence: str, *, source: str, check: str) -> None:
     state = watch.verdicts[index]
     first = state.alarmed_at is None
     changed = state._replace(
@@ -255,8 +254,6 @@ def _raise(
         reason=sentence,
         source=source,
         check=check,
-        bad_share=bad_share,
-        at_alarm=counted,
         decided=state.decided and not first,
     )
     _set(watch, index, changed)
@@ -267,14 +264,27 @@ def _say(watch: Watch, rules: tuple[int, ...]) -> None:
     """Bring the verdicts of these rules up to date."""
     for i in rules:
         rule, state = watch.rules.rules[i], watch.verdicts[i]
-        if state.verdict is Verdict.PASS and not watch.missing and not _is_failing(watch, rule):
+        quiet = state.verdict is Verdict.PASS and state.alarmed_at is None and not watch.missing
+        if quiet and not _is_failing(watch, rule):
             continue  # stays so until an alarm or a gap: most samples of a day
+        if state.alarmed_at is not None and i in watch.counted:
+            state = _waiting(watch, i, rule, state)
         verdict, reason, cleared = _verdict(watch, i, rule, state)
         if cleared:
             state = state._replace(alarmed_at=None, decided=False)
         if verdict is not state.verdict or cleared or (reason != state.reason and verdict is not Verdict.PASS):
             since = watch.at if verdict is not state.verdict else state.since
             _set(watch, i, state._replace(verdict=verdict, reason=reason, since=since))
+
+
+def _waiting(watch: Watch, index: int, rule: Rule, state: RuleState) -> RuleState:
+    """While the meter fills again, the wait for enough quiet events starts anew."""
+    stream = watch.streams.get((state.source, state.check, rule.scope))
+    if stream is None or stream.series.fullness(stream.rules.index(index)) < HALF_FULL:
+        return state
+    state = state._replace(at_alarm=stream.series.total, quiet_from=stream.series.judged)
+    _set(watch, index, state)
+    return state
 
 
 def _is_failing(watch: Watch, rule: Rule) -> bool:
@@ -336,8 +346,10 @@ def _cleared(watch: Watch, index: int, rule: Rule, state: RuleState, *, gauge: b
     stream = watch.streams.get((state.source, state.check, rule.scope))
     if stream is None:
         return False
-    series, m = stream.series, stream.rules.index(index)
-    return series.total - state.at_alarm >= series.meters[m].enough and series.fullness(m) < HALF_FULL
+    series, meter = stream.series, stream.series.meters[stream.rules.index(index)]
+    share = state.bad_share
+    needed = meter.enough if share is None else max(meter.enough, meter.enough_at(share))
+    return series.total - state.at_alarm >= needed and series.judged - state.quiet_from >= state.proof_s
 
 
 def evidence(watch: Watch, index: int) -> tuple[float, float]:

@@ -31,11 +31,14 @@ _BLOCK = re.compile(r"^(?=[#>+=-])|(?<=^\d)(?=[.)]\s)")
 """What would begin a block of its own at the start of a list item."""
 
 
-def markdown(view: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
+def markdown(
+    view: Mapping[str, Any], records: Sequence[Mapping[str, Any]], explanation: Mapping[str, Any] | None = None
+) -> str:
     """The report of a watch, ended or open.
 
     `view` is `WatchRow.view`. `records` are journal rows as mappings with `kind`, `at` (Unix seconds or ISO 8601),
-    `body` and `late`, in order; without them the report lacks only what the view does not hold.
+    `body` and `late`, in order; without them the report lacks only what the view does not hold. `explanation` is
+    `explain_view.view` of the same journal; with it the report says why of every row that can roll back.
     """
     parts = [
         _title(view),
@@ -43,6 +46,7 @@ def markdown(view: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> s
         _facts(view),
         _section("What to do next", _numbered(next_steps(view))),
         _section("How it went", _measures(view, records)),
+        _section(str((explanation or {}).get("question")), _why(explanation or {})),
         _section("Evidence", _criteria(view)),
         _section("Probes", _probes(view)),
         _section("Decisions", _decisions(view)),
@@ -266,6 +270,15 @@ def first_failure(records: Sequence[Mapping[str, Any]], decided_at: float) -> fl
         elif said == "p":
             runs.pop(str(body["probe"]), None)
     return min(runs.values(), default=None)
+
+
+def _why(explanation: Mapping[str, Any]) -> str:
+    """One line a rollback row: when its evidence was enough, or how near it came."""
+    return "\n".join(
+        f"- **{_item(row.get('label') or row['id'])}**: {_plain(row['why'])}"
+        for row in explanation.get("criteria") or ()
+        if row.get("action") == "rollback" and not row.get("silent")
+    )
 
 
 def _criteria(view: Mapping[str, Any]) -> str:

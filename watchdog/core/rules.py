@@ -87,10 +87,10 @@ class Rules:
     rollback_checks: tuple[str, ...] = ()
     """The checks that feed them."""
     behind: Mapping[str, float] = field(default_factory=dict)
-    """How far behind now the newest complete evidence of an announced check lies (seconds): its feed's lag and one
-    sample's width."""
-    period: Mapping[str, float] = field(default_factory=dict)
-    """The width of an announced check's samples, of its finest feed (seconds)."""
+    """How far behind now the newest complete evidence of an announced check lies (seconds): its fastest feed's lag and
+    one sample's width."""
+    feeds: Mapping[str, tuple[Lag, ...]] = field(default_factory=dict)
+    """By check, the lags of all its announced sources."""
 
     def meter(self, rule: Rule, period_s: float) -> Meter:
         """An empty meter of the rule for a feed with `period_s` wide samples."""
@@ -158,10 +158,10 @@ def compile_rules(
                 scopes = metered.setdefault(check, {})
                 scopes[rule.scope] = (*scopes.get(rule.scope, ()), i)
     behind: dict[str, float] = {}
-    period: dict[str, float] = {}
+    feeds: dict[str, tuple[Lag, ...]] = {}
     for g in lags:
         behind[g.check] = min(g.lag_s + g.period_s, behind.get(g.check, inf))
-        period[g.check] = min(g.period_s, period.get(g.check, inf))
+        feeds[g.check] = (*feeds.get(g.check, ()), g)
     able = tuple(i for i, r in enumerate(rules) if r.row.action is Action.ROLLBACK and r.checks and not r.why_not)
     return Rules(
         policy=policy,
@@ -174,7 +174,7 @@ def compile_rules(
         rollback=able,
         rollback_checks=tuple(sorted({c for i in able for c in rules[i].checks})),
         behind=behind,
-        period=period,
+        feeds=feeds,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from watchdog.core.events import decode_split, encode_split
+from watchdog.core.journal import decode_split, encode_split
 from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Split
 from watchdog.core.policy import Policy
 

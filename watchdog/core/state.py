@@ -37,7 +37,12 @@ class RuleState(NamedTuple):
     bad_share: float | None = None
     """What its counts showed."""
     at_alarm: float = 0.0
-    """Total counted by that feed when it did: an alarm clears after enough events without another."""
+    """Total counted by that feed when it did, or when its meter was half full again last: an alarm clears after as many
+    events, and as much time, as would have shown the fault again."""
+    quiet_from: float = 0.0
+    """Up to when that feed was judged then."""
+    proof_s: float = 0.0
+    """The least time in which the alarm could have been raised."""
     last: tuple[tuple[float, bool], ...] = ()
     """Of a gauge: the last five points' ends, and whether each broke the row."""
     value: float | None = None

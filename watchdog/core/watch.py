@@ -449,7 +449,8 @@ def _end_of(watch: Watch) -> float:
     confirmation, whose answer is seconds away and may be all that matters."""
     rollback = watch.rollback
     if rollback is not None and rollback.stage in {"writing", "settling", "verifying"} and watch.outcome is None:
-        return inf
+        since = rollback.restored_at or rollback.written_at or rollback.decided_at
+        return max(watch.ends_at, since + watch.rules.policy.rollback.verify_for_s + OVERTIME_S)
     proving = watch.warming is not None or any(not c.complete for c in watch.confirmations.values())
     if proving and watch.hold is None and rollback is None:
         return watch.ends_at + OVERTIME_S

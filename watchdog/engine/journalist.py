@@ -20,7 +20,7 @@ BACKLOG = 20_000
 """Events kept while the store is away; about half a day of probes."""
 RETRY_S = 0.5
 """How long to wait between tries while it is away."""
-LAST_S = 1.0
+LAST_S = 0.5
 """For each of the two last steps of a shutdown; the whole process has 5 s."""
 
 
@@ -38,11 +38,13 @@ class Journalist:
     _watch: WatchRow | None = None
     _away: asyncio.Event = field(default_factory=asyncio.Event)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _unrenewed: bool = False
+    """Whether the last renewal failed: said once."""
 
     @property
     def backlog(self) -> int:
-        """Events that the store has not taken yet."""
-        return len(self._events)
+        """Events, messages and views that the store has not taken yet."""
+        return len(self._events) + len(self._deliveries) + len(self._letters) + (self._watch is not None)
 
     async def append(
         self,
@@ -61,7 +63,7 @@ class Journalist:
         self._deliveries += deliveries
         self._letters += letters
         self._watch = watch or self._watch
-        if not (self._events or self._deliveries or self._letters or self._watch is not None):
+        if not self.backlog:
             return True
         if self.lost.is_set():
             raise LeaseLostError(f"another process owns {self.lease.stream}")
@@ -93,7 +95,8 @@ class Journalist:
         self._watch = None if self._watch is watch else self._watch
         if self._away.is_set():
             _log.info("store_answers", stream=self.lease.stream, appended_late=len(events))
-            self._away.clear()
+            if not self.backlog:  # else there is more to bring up
+                self._away.clear()
         self.tools.metrics.store_up.set(1)
         if deliveries:
             self.tools.wake_outbox()
@@ -156,13 +159,18 @@ class Journalist:
         except LeaseLostError:
             self.lost.set()
         except (TemporaryError, TimeoutError) as error:
-            if not self._away.is_set():
+            if not (self._away.is_set() or self._unrenewed):
                 _log.warning("lease_not_renewed", stream=self.lease.stream, error=str(error) or "no answer in time")
+            self._unrenewed = True
+        else:
+            self._unrenewed = False
 
     async def _catch_up(self) -> None:
-        self._events = [e if e.late else replace(e, late=True) for e in self._events]
         with contextlib.suppress(LeaseLostError):  # said by `lost`
-            await self._write()
+            while self._away.is_set():
+                self._events = [e if e.late else replace(e, late=True) for e in self._events]
+                if not await self._write():
+                    return
 
     async def release(self) -> None:
         """Append what still waits, and let another process take the stream at once; `LAST_S` for each at most."""

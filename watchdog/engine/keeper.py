@@ -14,7 +14,8 @@ import structlog
 from watchdog.core import service as facts
 from watchdog.core import traffic
 from watchdog.core import watch as folding
-from watchdog.core.events import Opened, Resumed, TrafficSeen, Written, decode
+from watchdog.core.events import Opened, Resumed, TrafficSeen, Written
+from watchdog.core.journal import decode
 from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Split, State
 from watchdog.core.policy import Policy, ProbeConfig
 from watchdog.core.service import Fact, Service
@@ -110,8 +111,8 @@ class Keeper:
                 self.owned = True
                 self.standby.set()
                 self.tools.metrics.leader.set(1)
-                # Again and again: a dead owner's lease of a watch may outlive its lease of the service, and a watch that
-                # crashed must go on.
+                # Again and again: a dead owner's lease of a watch may outlive its lease of the service, and a watch
+                # that crashed must go on.
                 resuming = self._forever(self._resume, self.tools.lease_ttl_s / 3)
                 group.create_task(resuming, name=f"resume/{self.key}")
                 group.create_task(self._forever(self._read_letters, LETTERS_EVERY_S), name=f"letters/{self.key}")

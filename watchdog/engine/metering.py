@@ -28,7 +28,8 @@ PROMPT_S = 30.0
 LATE_S = 60.0
 """Evidence later than this is worth a word when a watch opens."""
 PROPAGATION_S = 5.0
-"""Requests right after the cutover may still have been served by the revision before."""
+"""Requests right after the cutover may still have been served by the revision before: so long nothing of a slow feed
+counts, whose samples our own probes are taken out of. A prompt one counts from the cutover on, revision by revision."""
 NOMINAL = (60.0, 180.0)
 """Sampling period and ingest delay of Cloud Run's metrics (Google's list), where descriptors cannot be read."""
 
@@ -55,7 +56,7 @@ class Reader:
         """Ask for ever: as often as the policy says, and every sample of a feed with narrower ones."""
         period_s = self._period()
         every_s = min(self.every_s, max(LEAST_EVERY_S, period_s))
-        due = self.tools.clock.monotonic() + min(every_s, self._until_complete(period_s))
+        due = self.tools.clock.monotonic() + self._until_complete(period_s)
         while True:
             await self.tools.clock.sleep(due - self.tools.clock.monotonic())
             await self.ask()
@@ -65,11 +66,15 @@ class Reader:
         return min((lag.period_s for lag in self.lags), default=NOMINAL[0])
 
     def _until_complete(self, period_s: float) -> float:
-        """Seconds until the next sample is complete, for a feed that is prompt; else its period."""
-        lag_s = min((lag.lag_s for lag in self.lags if lag.period_s == period_s), default=NOMINAL[1])
-        if lag_s > PROMPT_S:
-            return period_s
+        """Seconds until the next sample is complete, for a feed that is prompt; else its period at most."""
+        if not self._prompt:
+            return min(self.every_s, period_s)
+        lag_s = min(lag.lag_s for lag in self.lags if lag.period_s == period_s)
         return period_s - (self.tools.clock.now() - lag_s) % period_s + TICK_S
+
+    @property
+    def _prompt(self) -> bool:
+        return bool(self.lags) and max(lag.lag_s for lag in self.lags) <= PROMPT_S
 
     async def ask(self) -> None:
         """One query, and what it says that is new."""
@@ -77,7 +82,8 @@ class Reader:
         if plan.metrics is None:
             return
         behind = max((lag.lag_s + lag.period_s for lag in self.lags), default=sum(NOMINAL))
-        start = max(plan.metrics_since + PROPAGATION_S, now - behind - AGAIN_S)
+        settled = plan.metrics_since + (0.0 if self._prompt else PROPAGATION_S)
+        start = max(settled, now - behind - AGAIN_S)
         if start >= now:
             return
         query = MetricQuery(

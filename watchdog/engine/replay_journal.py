@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
-from watchdog.core.events import Event, JournalError, Opened, decode
+from watchdog.core.events import Event, Opened
+from watchdog.core.journal import JournalError, decode
 from watchdog.core.policy import Policy
 from watchdog.core.report import view
 from watchdog.core.report_text import offset_text, seconds_of

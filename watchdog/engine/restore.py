@@ -36,6 +36,8 @@ class Restorer:
     before: Split = field(default_factory=Split)
     unsure: bool = False
     """A write's answer was lost: it may have landed."""
+    unlisted: bool = False
+    """The revisions could not be read, which was said."""
 
     async def run(self) -> Written | None:
         """The outcome; None when another process owns the watch now and will act itself."""
@@ -117,7 +119,9 @@ class Restorer:
         try:
             return await self.tools.traffic.revisions(self.watch.deploy.service)
         except (TemporaryError, PermanentError) as error:
-            _log.warning("revisions_unreadable", watch=self.watch.id, error=str(error))
+            if not self.unlisted:
+                _log.warning("revisions_unreadable", watch=self.watch.id, error=str(error))
+            self.unlisted = True
             return None
 
     def _already(self) -> str:

@@ -4,7 +4,8 @@ Source → sample → event → `advance` → (journal and commands in one trans
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,8 @@ import structlog
 from watchdog.core import watch as folding
 from watchdog.core.commands import Announce, Command, Notify, Restore
 from watchdog.core.escalation import concerns
-from watchdog.core.events import Event, Opened, Operated, Probed, Sampled, Signalled, Ticked, Written, encode
+from watchdog.core.events import Event, Opened, Operated, Probed, Sampled, Signalled, Ticked, Written
+from watchdog.core.journal import encode
 from watchdog.core.messages import faulty
 from watchdog.core.probing import ProbeAnswer, Role
 from watchdog.core.report import view
@@ -25,7 +27,7 @@ from watchdog.engine.journalist import Journalist
 from watchdog.engine.metering import Reader
 from watchdog.engine.probing import Prober, Route
 from watchdog.engine.restore import Restorer
-from watchdog.engine.tools import Tools
+from watchdog.engine.tools import Tools, ignore
 from watchdog.errors import LeaseLostError
 from watchdog.ports import Delivery, Letter, NewEvent, WatchRow
 from watchdog.telemetry import rollback_trigger
@@ -34,6 +36,9 @@ IDLE_S = 15.0
 """The longest that the fold sleeps: its time goes on, and the read model with it, when nothing happens."""
 VIEW_EVERY_S = 1.0
 """How often the read model is written at most while only numbers change."""
+
+LOUD = frozenset({"rollback_failed", "rollback_refused", "not_routed", "not_recovered", "bad_revision_back"})
+"""Announced when the watchdog could not mend it."""
 
 _log = structlog.get_logger(__name__)
 
@@ -232,7 +237,10 @@ class WatchRunner:
         for command in commands:
             match command:
                 case Announce(event=event, at=at, fields=fields):
-                    _log.info(event, **{k: v for k, v in fields.items() if k not in {"watch", "event"}})
+                    said = {k: v for k, v in fields.items() if k not in {"watch", "event"}}
+                    # Whoever follows along shows it already; a log beside that would say it twice.
+                    level = _level(event, fields) if self.tools.follow is ignore else logging.INFO
+                    _log.log(level, event, **said)
                     self.tools.follow(event, at, fields)
                 case Restore():
                     self._start_restore(command)
@@ -343,6 +351,15 @@ class WatchRunner:
             return None
         revision = self.watch.target.revision if ask.role is Role.CONTROL else self.watch.revision
         return Route(probe=self.watch.probe(ask.probe), base_url=base, revision=revision)
+
+
+def _level(event: str, fields: Mapping[str, Any]) -> int:
+    """Somebody who only reads warnings must find an incident, and who only reads errors what the watchdog could not
+    mend."""
+    if event in LOUD or fields.get("outcome") == "failed":
+        return logging.ERROR
+    rollback = event == "decision" and fields.get("action") == "rollback"
+    return logging.WARNING if rollback or event in {"held", "blind"} else logging.INFO
 
 
 def start(opening: Opened) -> tuple[Watch, tuple[tuple[Event, tuple[Command, ...]], ...]]:

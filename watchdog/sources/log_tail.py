@@ -105,6 +105,7 @@ class Tail:
                 found.up.begin(self._clock.now())
             self._woken.set()
         if not self.running:
+            self.refusal, self._due = None, float("-inf")
             self._task = asyncio.create_task(self._keep(), name=f"request log of {self._project}")
         return found
 
@@ -130,7 +131,6 @@ class Tail:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _keep(self) -> None:
-        self.refusal, self._due = None, float("-inf")
         try:
             while self._asked:
                 self._woken.clear()

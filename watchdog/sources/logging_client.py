@@ -54,6 +54,13 @@ class LoggingClient:
         if channel is not None:
             await channel.close(None)
 
+    async def load(self) -> None:
+        """Import and connect, which is slow the first time. Raises `PermanentError` or `TemporaryError`."""
+        try:
+            await self._connected()
+        except OSError as error:
+            raise TemporaryError(f"Cloud Logging could not be reached: {error}") from error
+
     async def tail(self, project: str, text: str) -> AsyncGenerator[Any, None]:
         """Yields None once the session stands, then every `TailLogEntriesResponse`, until the session ends.
 

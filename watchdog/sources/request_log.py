@@ -9,14 +9,17 @@ of just that size; only `request_rate` is scaled back. Our own probes are left o
 buckets are kept and by the entries that Logging delivers (1000/s), about 4 MB a busy project.
 """
 
+import asyncio
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from watchdog.core.catalogue import Family, family
 from watchdog.core.model import Counts, Evidence, Missing, Sample, ServiceKey, Value
 from watchdog.core.policy import Policy
 from watchdog.core.rules import limit_check
+from watchdog.errors import PermanentError, WatchdogError
 from watchdog.ports import Clock, Feed, MetricQuery
 from watchdog.sources.cloud_run_readings import UPPER
 from watchdog.sources.log_tail import Tail
@@ -28,8 +31,9 @@ MINUTE_S: Final = 60.0
 BUCKETS_A_MINUTE: Final = round(MINUTE_S / PERIOD_S)
 METRICS: Final = frozenset({"error_rate", "request_rate", "p50_latency", "p95_latency", "p99_latency"})
 """Metrics of Cloud Run's that the request log can feed."""
+LOAD_S: Final = 1.5
 SETTLE_S: Final = 1.0
-"""How long the opening of a watch waits to learn whether the log may be read."""
+"""How long the opening of a watch waits for Google's package, and then to learn whether the log may be read."""
 GRID_SLACK: Final = 1e-6
 
 Read = Sequence[Bucket | Missing]
@@ -63,9 +67,12 @@ class RequestLog:
             return ()
         tail = self._tail(service)
         tail.want(service)
+        with suppress(WatchdogError, TimeoutError):  # the tail meets the same, and says it
+            async with asyncio.timeout(LOAD_S):
+                await self._client.load()
         await tail.settled(service, SETTLE_S)
         if tail.refusal is not None:
-            raise tail.refusal
+            raise PermanentError(str(tail.refusal), status=tail.refusal.status)
         limits = {
             row.condition.value
             for row in policy.rows

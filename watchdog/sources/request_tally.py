@@ -185,16 +185,14 @@ class ServiceLog:
 
 
 def _is_silent(start: float, answered_at: Sequence[float], own: Sequence[float], *, before: bool) -> bool:
-    """Whether an empty bucket contradicts our probes; one in which no probe was answered is as the one `before`."""
+    """Whether an empty bucket contradicts our probes; one that knows of none is as the one `before`."""
     answered = answered_at[bisect_left(answered_at, start) : bisect_left(answered_at, start + PERIOD_S)]
     if answered:
-        return not all(_matched(at, own) for at in answered)
-    if _matched(start + PERIOD_S / 2, own):
-        return False
-    return before
+        return not all(_any_within(own, at - MATCH_S, at + MATCH_S) for at in answered)
+    return before and not _any_within(own, start, start + PERIOD_S)
 
 
-def _matched(at: float, own: Sequence[float]) -> bool:
-    """Whether the log has an own request that may be the one which ended `at`."""
-    index = bisect_left(own, at - MATCH_S)
-    return index < len(own) and own[index] <= at + MATCH_S
+def _any_within(own: Sequence[float], start: float, end: float) -> bool:
+    """Whether the log has a probe of ours that ended in `[start, end]`."""
+    index = bisect_left(own, start)
+    return index < len(own) and own[index] <= end

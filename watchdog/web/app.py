@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from watchdog.web import deploys, hooks, pages, reads, stream, verbs
+from watchdog.web import deploys, explaining, hooks, pages, reads, stream, verbs
 from watchdog.web.problems import problem_middleware
 from watchdog.web.security import add_headers, token_middleware
 from watchdog.web.services import CLOSING, SERVICES, WebServices
@@ -18,9 +18,11 @@ def make_app(services: WebServices) -> web.Application:
     app = web.Application(middlewares=[problem_middleware, token_middleware], client_max_size=BODY_BYTES)
     app[SERVICES] = services
     app[CLOSING] = asyncio.Event()
+    app[explaining.EXPLAINING] = explaining.Explaining()
     stream.prepare(app)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
+    app.on_cleanup.append(_end_explanations)
     app.add_routes(_routes())
     return app
 
@@ -39,6 +41,7 @@ def _routes() -> list[web.RouteDef]:
         web.get(watch, reads.show_watch),
         web.get(f"{watch}/events", reads.list_events),
         web.get(f"{watch}/report", reads.report),
+        web.get(f"{watch}/explain", explaining.explain),
         web.get(f"{watch}/stream", stream.stream, allow_head=False),
         web.get("/api/v1/gate", reads.gate),
         web.post("/api/v1/deploys", deploys.announce),
@@ -53,3 +56,7 @@ def _routes() -> list[web.RouteDef]:
 
 async def _end_streams(app: web.Application) -> None:
     app[CLOSING].set()
+
+
+async def _end_explanations(app: web.Application) -> None:
+    await app[explaining.EXPLAINING].close()

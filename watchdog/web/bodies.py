@@ -259,6 +259,82 @@ class Report(Answer):
     events: list[Event]
 
 
+class EvidenceOverTime(Answer):
+    """One value a bin. `fullness` is how near an alarm the evidence came at most, 0 to 1; null before any evidence."""
+
+    fullness: list[float | None]
+    verdict: list[str]
+    bad: list[float]
+    n: list[float]
+    value: list[float | None]
+
+
+class Proof(Answer):
+    """The moment at which a row's evidence became enough. `approach` are [time, fullness] on the way there."""
+
+    at: str
+    sentence: str
+    began_at: str
+    cleared_at: str | None
+    acted_at: str | None
+    led_to: str
+    approach: list[tuple[str, float]]
+
+
+class Peak(Answer):
+    """How near an alarm a row ever came, when, and what had been counted by then."""
+
+    fullness: float
+    at: str | None
+    bad: float
+    n: float
+
+
+class ExplainedRow(Answer):
+    """One row of the policy: its story in sentences (`why`), and what they rest on."""
+
+    id: str
+    label: str
+    action: str
+    verdict: str
+    why: str
+    silent: bool = Field(description="True when nothing was ever seen of it.")
+    bad: float
+    n: float
+    peak: Peak
+    proofs: list[Proof]
+    changes: list[dict[str, Any]]
+    coverage: dict[str, float]
+    achieved: list[dict[str, Any]] = Field(description="Bad shares that the traffic which came would have shown.")
+    over_time: EvidenceOverTime
+
+
+class Bins(Answer):
+    """The stretches of time that `over_time` counts in."""
+
+    from_: str = Field(alias="from")
+    width_s: float
+    ends: list[str]
+
+
+class Explanation(Answer):
+    """Why a watch rolled back, or why not."""
+
+    watch: str
+    state: str
+    outcome: str | None
+    explained_until: str
+    question: str
+    answer: list[str]
+    bins: Bins
+    criteria: list[ExplainedRow]
+    decisions: list[dict[str, Any]]
+    holds: list[dict[str, Any]]
+    confirmations: list[dict[str, Any]]
+    missing: list[dict[str, Any]]
+    course: list[dict[str, Any]]
+
+
 class Ephemeral(Answer):
     """Shown in Slack to whoever clicked."""
 

@@ -13,6 +13,7 @@ from watchdog.web.bodies import (
     Alive,
     DeployNotice,
     Ephemeral,
+    Explanation,
     GateAnswer,
     PagerDutyWebhook,
     PendingWatch,
@@ -88,6 +89,10 @@ _OPERATIONS: Final = (
     _Operation(
         "get", f"{_WATCH}/report", "Report on a watch", {200: ("The report; JSON with ?format=json", "report")},
         query=(("format", "markdown (default) or json", False),),
+    ),
+    _Operation(
+        "get", f"{_WATCH}/explain", "Explain why a watch rolled back, or why not",
+        {200: ("The answer, and every row's evidence over time", Explanation)},
     ),
     _Operation(
         "get", f"{_WATCH}/stream", "Follow a watch by server-sent events",

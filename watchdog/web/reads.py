@@ -7,6 +7,7 @@ from aiohttp import web
 from prometheus_client import exposition
 
 from watchdog.core.report_text import markdown
+from watchdog.web.explaining import for_report
 from watchdog.web.lookup import event, events_of, key_of, number, service_of, summary, watch_of, watch_stream
 from watchdog.web.openapi import document
 from watchdog.web.problems import Problem
@@ -64,7 +65,8 @@ async def report(request: web.Request) -> web.Response:
     # A browser would offer Markdown as a download; somebody who follows a link wants to read it.
     readable = "text/html" in request.headers.get("Accept", "")
     content_type = "text/plain" if readable else "text/markdown"
-    return web.Response(text=markdown(row.view, events), content_type=content_type, charset="utf-8")
+    text = markdown(row.view, events, await for_report(request, row.id))
+    return web.Response(text=text, content_type=content_type, charset="utf-8")
 
 
 async def gate(request: web.Request) -> web.Response:

@@ -1,0 +1,337 @@
+"""How events are written in the journal, and read again by any later version.
+
+A journal row is `(kind, schema, body)`. `encode` makes one from an event, `decode` makes the event from a row of any
+schema ever written: an upcaster per kind lifts older bodies. Bodies are JSON-able and hold no secrets.
+"""
+
+from collections.abc import Callable, Mapping
+from math import isfinite, nan
+from typing import Any
+
+from watchdog.core.events import (
+    Event,
+    Lag,
+    Opened,
+    Operated,
+    Probed,
+    Resumed,
+    Sampled,
+    Signalled,
+    Target,
+    Ticked,
+    TrafficSeen,
+    Written,
+)
+from watchdog.core.model import (
+    Counts,
+    Deploy,
+    Evidence,
+    Failed,
+    Missing,
+    Passed,
+    Sample,
+    ServiceKey,
+    Share,
+    Split,
+    Tag,
+    Value,
+)
+from watchdog.core.probing import ProbeAnswer, Purpose, Role
+from watchdog.errors import WatchdogError
+
+KINDS: Mapping[type, str] = {
+    Opened: "watch_opened",
+    Sampled: "sampled",
+    Probed: "probed",
+    TrafficSeen: "traffic_seen",
+    Signalled: "signalled",
+    Operated: "operated",
+    Written: "traffic_written",
+    Resumed: "watch_resumed",
+    Ticked: "ticked",
+}
+SCHEMA: Mapping[str, int] = dict.fromkeys(KINDS.values(), 1)
+"""The newest schema of every kind."""
+
+UPCASTERS: Mapping[tuple[str, int], Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {}
+"""(kind, schema) → the body one schema newer. Empty while every kind is at its first schema."""
+
+
+class JournalError(WatchdogError):
+    """A journal row that this version cannot read: an unknown kind, a newer schema or a damaged body."""
+
+
+# --- encode -------------------------------------------------------------------------------------------------------
+
+
+def encode_split(split: Split) -> list[list[Any]]:
+    """`[[revision, percent, latest], …]`."""
+    return [[s.revision, s.percent, s.latest] for s in split.shares]
+
+
+def decode_split(rows: Any) -> Split:
+    """The inverse of `encode_split`."""
+    return Split(tuple(Share(revision=r, percent=p, latest=latest) for r, p, latest in rows))
+
+
+def _encode_evidence(e: Evidence) -> list[Any]:
+    match e:
+        case Counts(bad, total):
+            return ["c", bad, total]
+        case Value(x):
+            return ["v", x if isfinite(x) else None]  # JSON has no NaN
+        case Passed():
+            return ["p"]
+        case Failed(reason):
+            return ["f", reason]
+        case Missing(reason):
+            return ["m", reason]
+
+
+def _decode_evidence(row: list[Any]) -> Evidence:
+    match row:
+        case ["c", bad, total]:
+            return Counts(_number(bad), _number(total))
+        case ["v", None]:
+            return Value(nan)
+        case ["v", x]:
+            return Value(_number(x))
+        case ["p"]:
+            return Passed()
+        case ["f", str(reason)]:
+            return Failed(reason)
+        case ["m", str(reason)]:
+            return Missing(reason)
+    raise JournalError(f"unknown evidence {row!r} in the journal")
+
+
+def _number(x: Any) -> float:
+    if isinstance(x, bool) or not isinstance(x, int | float):
+        raise TypeError(f"{x!r} is not a number")
+    return x
+
+
+def _encode_answer(a: ProbeAnswer) -> dict[str, Any]:
+    return {
+        "e": _encode_evidence(a.evidence),
+        "t": [a.started_at, a.ended_at],
+        "status": a.status,
+        "detail": a.detail,
+        "phases": dict(a.phases_s),
+        "cert": a.certificate_expires_at,
+    }
+
+
+def _decode_answer(b: Mapping[str, Any]) -> ProbeAnswer:
+    evidence = _decode_evidence(b["e"])
+    if not isinstance(evidence, Passed | Failed | Missing):
+        raise JournalError("a probe's answer in the journal is neither passed, failed nor missing")
+    return ProbeAnswer(
+        evidence=evidence,
+        started_at=_number(b["t"][0]),
+        ended_at=_number(b["t"][1]),
+        status=b["status"],
+        detail=b["detail"],
+        phases_s=b["phases"],
+        certificate_expires_at=b["cert"],
+    )
+
+
+def _encode_opened(e: Opened) -> dict[str, Any]:
+    d = e.deploy
+    return {
+        "watch": e.watch,
+        "service": [d.service.project, d.service.region, d.service.name],
+        "deploy": {
+            "revision": d.revision,
+            "version": d.version,
+            "deployer": d.deployer,
+            "notes": d.notes,
+            "rollback_safe": d.rollback_safe,
+            "fingerprint": d.fingerprint,
+        },
+        "policy": e.policy,
+        "policy_hash": e.policy_hash,
+        "target": {"split": encode_split(e.target.split), "source": e.target.source},
+        "split": encode_split(e.split),
+        "tags": [[t.name, t.revision, t.url] for t in e.tags],
+        "cutover_at": e.cutover_at,
+        "ends_at": e.ends_at,
+        "lags": [[x.source, x.check, x.period_s, x.lag_s] for x in e.lags],
+        "baselines": dict(e.baselines),
+        "burstiness": dict(e.burstiness),
+        "armed": None if e.armed is None else list(e.armed),
+        "sick_before": list(e.sick_before),
+        "notes": list(e.notes),
+        "link": e.link,
+        "own_url": e.own_url,
+        "cold_start": e.cold_start,
+    }
+
+
+def _decode_opened(at: float, b: Mapping[str, Any]) -> Opened:
+    project, region, name = b["service"]
+    return Opened(
+        at=at,
+        watch=b["watch"],
+        deploy=Deploy(service=ServiceKey(project=project, region=region, name=name), **b["deploy"]),
+        policy=b["policy"],
+        policy_hash=b["policy_hash"],
+        target=Target(split=decode_split(b["target"]["split"]), source=b["target"]["source"]),
+        split=decode_split(b["split"]),
+        tags=_decode_tags(b["tags"]),
+        cutover_at=b["cutover_at"],
+        ends_at=b["ends_at"],
+        lags=tuple(Lag(source=s, check=c, period_s=p, lag_s=g) for s, c, p, g in b["lags"]),
+        baselines=b["baselines"],
+        burstiness=b["burstiness"],
+        armed=None if b["armed"] is None else tuple(b["armed"]),
+        sick_before=tuple(b["sick_before"]),
+        notes=tuple(b["notes"]),
+        link=b["link"],
+        own_url=b["own_url"],
+        cold_start=b["cold_start"],
+    )
+
+
+def _decode_tags(rows: list[list[str]]) -> tuple[Tag, ...]:
+    return tuple(Tag(name=n, revision=r, url=u) for n, r, u in rows)
+
+
+def encode(event: Event) -> tuple[str, int, dict[str, Any]]:
+    """`(kind, schema, body)` of an event; `at` travels in its own column."""
+    kind = KINDS[type(event)]
+    body: dict[str, Any]
+    match event:
+        case Opened():
+            body = _encode_opened(event)
+        case Sampled():
+            body = {
+                "samples": [
+                    [s.source, s.check, s.revision, s.start, s.end, s.seen, *_encode_evidence(s.evidence)]
+                    for s in event.samples
+                ]
+            }
+        case Probed():
+            body = {
+                "probe": event.probe,
+                "role": event.role.value,
+                "purpose": event.purpose.value,
+                "scheduled_at": event.scheduled_at,
+                "answer": _encode_answer(event.answer),
+                "attempt": event.attempt,
+                "slot_s": event.slot_s,
+                "revision": event.revision,
+            }
+        case TrafficSeen():
+            body = {
+                "split": encode_split(event.split),
+                "tags": [[t.name, t.revision, t.url] for t in event.tags],
+                "newer": event.newer,
+                "rolled_back": event.rolled_back,
+                "settled": event.settled,
+                "message": event.message,
+            }
+        case Written():
+            body = {
+                "result": event.result,
+                "reason": event.reason,
+                "before": encode_split(event.before),
+                "after": encode_split(event.after),
+                "retry_at": event.retry_at,
+            }
+        case Signalled():
+            body = {"signal": event.signal, "by": event.by, "reason": event.reason}
+        case Operated():
+            body = {
+                "verb": event.verb,
+                "by": event.by,
+                "reason": event.reason,
+                "for_s": event.for_s,
+                "name": event.name,
+            }
+        case Resumed():
+            body = {"down_since": event.down_since}
+        case Ticked():
+            body = {}
+    return kind, SCHEMA[kind], body
+
+
+# --- decode -------------------------------------------------------------------------------------------------------
+
+
+def decode(kind: str, schema: int, at: float, body: Mapping[str, Any]) -> Event:
+    """The event of a journal row. Raises `JournalError` for what this version cannot read."""
+    newest = SCHEMA.get(kind)
+    if newest is None:
+        raise JournalError(f"unknown event kind {kind!r} in the journal; was it written by a newer version?")
+    if schema > newest:
+        raise JournalError(f"{kind} has schema {schema}, this version reads up to {newest}; upgrade the watchdog")
+    try:
+        while schema < newest:
+            body = UPCASTERS[kind, schema](body)
+            schema += 1
+        return _decode(kind, at, body)
+    except (LookupError, TypeError, ValueError, AttributeError) as e:
+        raise JournalError(f"the {kind} event at {at} in the journal is damaged: {e!r}") from e
+
+
+def _decode(kind: str, at: float, b: Mapping[str, Any]) -> Event:  # noqa: PLR0911 - one case a kind
+    match kind:
+        case "watch_opened":
+            return _decode_opened(at, b)
+        case "sampled":
+            return Sampled(
+                at=at,
+                samples=tuple(
+                    Sample(
+                        source=r[0],
+                        check=r[1],
+                        revision=r[2],
+                        start=_number(r[3]),
+                        end=_number(r[4]),
+                        seen=_number(r[5]),
+                        evidence=_decode_evidence(r[6:]),
+                    )
+                    for r in b["samples"]
+                ),
+            )
+        case "probed":
+            return Probed(
+                at=at,
+                probe=b["probe"],
+                role=Role(b["role"]),
+                purpose=Purpose(b["purpose"]),
+                scheduled_at=_number(b["scheduled_at"]),
+                answer=_decode_answer(b["answer"]),
+                attempt=b["attempt"],
+                slot_s=b["slot_s"],
+                revision=b["revision"],
+            )
+        case "traffic_seen":
+            return TrafficSeen(
+                at=at,
+                split=decode_split(b["split"]),
+                tags=_decode_tags(b["tags"]),
+                newer=b["newer"],
+                rolled_back=b["rolled_back"],
+                settled=b["settled"],
+                message=b["message"],
+            )
+        case "traffic_written":
+            return Written(
+                at=at,
+                result=b["result"],
+                reason=b["reason"],
+                before=decode_split(b["before"]),
+                after=decode_split(b["after"]),
+                retry_at=b["retry_at"],
+            )
+        case "signalled":
+            return Signalled(at=at, **b)
+        case "operated":
+            return Operated(at=at, **b)
+        case "watch_resumed":
+            return Resumed(at=at, down_since=b["down_since"])
+        case _:
+            return Ticked(at=at)
