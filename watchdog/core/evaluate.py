@@ -175,7 +175,7 @@ def _alarm(
         counted = watch.verdicts[index]._replace(
             at_alarm=series.total,
             quiet_from=series.judged,
-            proof_s=rung.slot_s * rung.cap_slots,
+            proof_s=rung.slot_s * (rung.cap_slots + 1),
             bad_share=bad_share,
         )
         _set(watch, index, counted)

@@ -42,7 +42,7 @@ class RuleState(NamedTuple):
     quiet_from: float = 0.0
     """Up to when that feed was judged then."""
     proof_s: float = 0.0
-    """The least time in which the alarm could have been raised."""
+    """A slot more than the least time in which the alarm could have been raised."""
     last: tuple[tuple[float, bool], ...] = ()
     """Of a gauge: the last five points' ends, and whether each broke the row."""
     value: float | None = None

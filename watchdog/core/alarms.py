@@ -1,0 +1,97 @@
+"""Alarms and signals into action: go after a rollback, or ask a person."""
+
+from watchdog.core import decide, evaluate, hard_down, messages, warming
+from watchdog.core.catalogue import Family
+from watchdog.core.decide import Step
+from watchdog.core.events import Signalled
+from watchdog.core.model import Action, Severity, Table
+from watchdog.core.state import Trigger
+
+
+def act(step: Step, alarms: list[evaluate.Alarm]) -> None:
+    """Do what the rows that raised an alarm ask for."""
+    watch = step.watch
+    if any(watch.rules.rules[a.rule].row.action is Action.ROLLBACK for a in alarms):
+        pursue(step)
+    for alarm in alarms:
+        asks = watch.rules.rules[alarm.rule].row.action is not Action.ROLLBACK
+        if asks and not watch.verdicts[alarm.rule].decided and watch.rollback is None and watch.warming is None:
+            _advise(step, alarm)  # a rollback under way says it all: no second message for the same fault
+
+
+def pursue(step: Step) -> None:
+    """Go after the alarms of rollback rows until something is decided. One that was raised while the watch was held or
+    paused is not forgotten when that ends: a green probe never clears a user-traffic alarm."""
+    watch = step.watch
+    for i in watch.rules.rollback:
+        rule, state = watch.rules.rules[i], watch.verdicts[i]
+        busy = watch.rollback is not None or watch.warming is not None or watch.hold is not None
+        if busy or watch.pending_trigger is not None or not watch.open:
+            return
+        if state.alarmed_at is None or rule.row.condition is None:  # `failing` rows are pursued by their confirmations
+            continue
+        if rule.family is Family.PROBES and state.check in watch.probes and not watch.armed(state.check):
+            hard_down.warn_once(step, state.check, state.reason)
+            continue
+        trigger = Trigger(criterion=rule.label, sentence=state.reason, rule=i, at=watch.at, bad_share=state.bad_share)
+        warming.start(step, trigger)
+
+
+def _advise(step: Step, alarm: evaluate.Alarm) -> None:
+    """A row that asks for a person, not for a rollback."""
+    watch = step.watch
+    rule, state = watch.rules.rules[alarm.rule], watch.verdicts[alarm.rule]
+    watch.verdicts = (
+        *watch.verdicts[: alarm.rule],
+        state._replace(decided=True),
+        *watch.verdicts[alarm.rule + 1 :],
+    )
+    verb = {Action.INVESTIGATE: "Investigate", Action.SCALE_UP: "Scale up"}[rule.row.action]
+    reason = f"{verb} {messages.place(watch)}: {alarm.sentence}."
+    step.decide(rule.row.action, rule.label, reason)
+    pages = rule.row.table is Table.ALERT and rule.row.severity is Severity.CRITICAL
+    if pages:
+        step.open_incident(f"{rule.label} broken: {messages.place(watch)}")
+    note = watch.rules.policy.notes.get(rule.row.id, "")
+    step.notify(
+        messages.body(
+            watch,
+            "warning",
+            severity=rule.row.severity.value,
+            title=f"{verb}: {messages.place(watch)}: {rule.label}",
+            happened=reason,
+            did="Nothing: this row asks for a person." + (f" The team's note: {note}." if note else ""),
+            over="No.",
+            todo=f"{verb}." if not note else f"{note}.",
+            evidence=[(rule.label, alarm.sentence)],
+            incident="trigger" if pages else None,
+        )
+    )
+
+
+def signal(step: Step, event: Signalled) -> None:
+    """A statement from outside: rolls back at once where the policy lists it, else asks a person to look."""
+    watch = step.watch
+    who = event.by or "somebody"
+    said = f": {event.reason}" if event.reason else ""
+    sentence = f"{who} says {event.signal.replace('_', ' ')}{said}"
+    step.note("signal", sentence + ".")
+    step.announce("signal", signal=event.signal, by=event.by, reason=event.reason)
+    if event.signal in watch.rules.policy.signals:
+        if watch.cutover_at is None:
+            return
+        decide.consider(step, Trigger(criterion=f"signal:{event.signal}", sentence=sentence, at=watch.at))
+        return
+    step.decide(Action.INVESTIGATE, f"signal:{event.signal}", f"Investigate {messages.place(watch)}: {sentence}.")
+    step.notify(
+        messages.body(
+            watch,
+            "warning",
+            severity="warning",
+            title=f"Signal for {messages.place(watch)}: {event.signal.replace('_', ' ')}",
+            happened=sentence + ".",
+            did="Nothing: the policy does not list this signal under immediately_if.",
+            over="No.",
+            todo="Look into it.",
+        )
+    )

@@ -1,0 +1,114 @@
+"""Traffic as it is seen: the cutover, promotions, who took it away, and how our own write ended."""
+
+from math import inf
+
+from watchdog.core import (
+    coverage,
+    ending,
+    messages,
+    recovery,
+)
+from watchdog.core.decide import Step
+from watchdog.core.events import TrafficSeen, Written
+from watchdog.core.model import Outcome, State
+from watchdog.core.text import clock
+
+
+def cut_over(step: Step, at: float) -> None:
+    """The revision has its first traffic: the windows begin."""
+    watch = step.watch
+    watch.cutover_at = at
+    watch.anchor = at
+    if not watch.ended_early:
+        watch.ends_at = at + watch.rules.policy.watch_s
+    watch.state = State.PAUSED if watch.paused else State.WATCHING
+    watch.blind_at = min((due for due, _ in coverage.blind(watch)), default=inf)
+    step.note("cutover", f"{watch.revision} serves traffic since {clock(at)}.")
+    step.announce("cutover", revision=watch.revision, split=watch.split.percents())
+
+
+def traffic(step: Step, event: TrafficSeen) -> None:
+    """The service's traffic as read: nothing new, a promotion, a step back, or somebody took it away."""
+    watch = step.watch
+    before, now = watch.split.percent_of(watch.revision), event.split.percent_of(watch.revision)
+    watch.split, watch.tags = event.split, event.tags
+    if watch.cutover_at is None:
+        if now:
+            cut_over(step, event.at)
+        return
+    if watch.rollback is not None:
+        _while_rolling_back(step, event)
+    elif now == 0:
+        _gone(step, event)
+    elif now > before:
+        _promoted(step, before, now)
+    elif now < before:
+        step.note("stepped_back", f"{watch.revision} went from {before} % to {now} % of the traffic.")
+        step.announce("stepped_back", split=event.split.percents())
+
+
+def _while_rolling_back(step: Step, event: TrafficSeen) -> None:
+    watch = step.watch
+    rollback = watch.rollback
+    assert rollback is not None  # noqa: S101 - the caller checked
+    if rollback.stage in {"failed", "observed"} and not event.split.percent_of(watch.revision):
+        _gone(step, event)
+        return
+    gone = rollback.restored_at is not None or not event.split.percent_of(watch.revision)
+    if rollback.written_at is not None and gone and event.newer and not event.split.same_traffic(rollback.after):
+        recovery.end(
+            step, Outcome.ROLLED_BACK, f"Rolled back to {rollback.after}; a newer revision has taken over since."
+        )
+        return
+    recovery.traffic(step, event)
+
+
+def _gone(step: Step, event: TrafficSeen) -> None:
+    """The watched revision has no traffic any more, and we did not write that."""
+    watch = step.watch
+    if event.rolled_back == watch.revision:
+        outcome = Outcome.ROLLED_BACK
+        reason = f"Another watchdog rolled {watch.revision} back; Cloud Run serves {event.split}."
+    elif event.newer:
+        outcome = Outcome.SUPERSEDED
+        reason = f"A newer revision took over: Cloud Run serves {event.split}."
+    else:
+        outcome = Outcome.OVERRIDDEN
+        reason = f"Somebody moved traffic away from {watch.revision}: Cloud Run serves {event.split}. It is not fought."
+    if watch.outcome is Outcome.FAILED:
+        outcome, reason = Outcome.FAILED, watch.reason
+    ending.end(step, outcome, reason)
+
+
+def _promoted(step: Step, before: int, now: int) -> None:
+    watch = step.watch
+    watch.anchor = watch.at
+    if not watch.ended_early:
+        watch.ends_at = watch.at + watch.rules.policy.watch_s
+    watch.covers = {check: c._replace(done_s=()) for check, c in watch.covers.items()}
+    watch.closed_windows = frozenset()
+    watch.proven_at = None
+    sentence = f"{watch.revision} went from {before} % to {now} % of the traffic; the immediate window starts again."
+    step.note("promoted", sentence)
+    step.announce("promoted", split=watch.split.percents())
+    step.notify(
+        messages.body(
+            watch,
+            "promoted",
+            severity="info",
+            title=f"Promoted to {now} %: {messages.place(watch)}",
+            happened=sentence,
+            did="The watch goes on; the target of a rollback stays.",
+            over="The watch ends at " + clock(watch.ends_at) + ".",
+            todo="Nothing.",
+            change=True,
+        )
+    )
+
+
+def written(step: Step, event: Written) -> None:
+    """Our write ended, or found that somebody had been faster."""
+    if event.result in {"superseded", "overridden"}:
+        ending.end(step, Outcome(event.result), event.reason)
+    else:
+        recovery.written(step, event)
