@@ -60,7 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     began = perf_counter()
     effort = QUICK if given.quick else FULL
 
+    def say(what: str) -> None:
+        print(f"{perf_counter() - began:5.0f} s  {what}", file=sys.stderr, flush=True)
+
     def played(scenarios: Sequence[Scenario], each: int) -> list[Played]:
+        say(f"{scenarios[0].name}{', …' if len(scenarios) > 1 else ''}")
         tasks = plan(
             scenarios,
             seed=given.seed,
@@ -78,9 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TwinError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    say("shared outages")
     outages, guilty = (
         [play_shared(s, seed=given.seed, each=effort.shared) for s in cases] for cases in (SHARED, GUILTY)
     )
+    say("all rows together")
     joint = _joint(given.seed, effort.healthy)
     found = targets.lines([*healthy, *beyond, *faults], outages, joint)
     for title, text in (

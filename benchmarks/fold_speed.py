@@ -2,7 +2,8 @@
 
 The watch is that of the shipped BARQ policy on a healthy service with 20 requests/s: every probe of the policy, and
 every point that Cloud Run's metrics give for it. It is judged by `watchdog.engine.replay`, the engine of `watchdog
-replay`: each deadline is fired at its moment, as it is live. Journal rows are decoded before the clock starts.
+replay`: each deadline is fired at its moment, as it is live. Journal rows are decoded before the clock starts, and the
+clock is the processor's: seconds on one core.
 
 Feeds:
 
@@ -20,7 +21,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from gc import collect, freeze
 from importlib.resources import as_file, files
-from time import perf_counter
+from time import process_time
 from typing import Any, Final
 
 from benchmarks.tables import conditions, held, quantile, table
@@ -224,14 +225,17 @@ def states_at(day: Day, hours: Sequence[float]) -> list[int]:
 
 
 def timed(work: Callable[[], object], *, runs: int) -> list[float]:
-    """Seconds of each run; what the benchmark itself holds is kept from the garbage collector, which the fold pays."""
+    """Processor seconds of each run: what it takes on a core of its own, whoever else uses the machine.
+
+    What the benchmark itself holds is kept from the garbage collector, whose other work the fold pays.
+    """
     found: list[float] = []
     for _ in range(runs):
         collect()
         freeze()
-        began = perf_counter()
+        began = process_time()
         work()
-        found.append(perf_counter() - began)
+        found.append(process_time() - began)
     return found
 
 

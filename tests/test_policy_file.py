@@ -28,7 +28,7 @@ def mistakes(text: str) -> list[str]:
     return list(caught.value.problems)
 
 
-# --- the shipped policy ----------------------------------------------------------------------------------------------
+# --- the shipped policy -------------------------------------------------------------------------------------------
 
 
 def shipped() -> LoadedPolicy:
@@ -142,7 +142,7 @@ def test_the_schema_knows_the_keys_that_a_section_needs_and_the_reserved_ones() 
     assert not schema["additionalProperties"]
 
 
-# --- where a mistake is ----------------------------------------------------------------------------------------------
+# --- where a mistake is -------------------------------------------------------------------------------------------
 
 
 def test_the_designs_example_loads_word_for_word() -> None:
@@ -197,7 +197,7 @@ def test_a_misspelt_key_is_found_in_its_own_line_whichever_it_is(number: int) ->
     assert any(f.startswith(f"config/x.yaml:{number}: ") and "unknown" in f for f in found), found
 
 
-# --- YAML ------------------------------------------------------------------------------------------------------------
+# --- YAML ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_words_that_yaml_reads_as_other_things_are_keys_and_texts_where_those_ar
     assert policy.probes["health"].expect.json_subset == {"on": "2025-11-23", "n": None}
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
+# --- files --------------------------------------------------------------------------------------------------------
 
 
 def refused(path: Path) -> str:
@@ -310,7 +310,7 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
     assert load_policy(path).policy == parse_policy(DESIGN_EXAMPLE, path).policy
 
 
-# --- whatever comes --------------------------------------------------------------------------------------------------
+# --- whatever comes -----------------------------------------------------------------------------------------------
 
 PIECES = st.sampled_from(
     [

@@ -20,7 +20,7 @@ from watchdog.core.model import Failed, Passed, State
 from watchdog.core.probing import ProbeAnswer
 from watchdog.telemetry import HIDDEN, Metrics, Redactor, configure_logging, rollback_trigger
 
-# --- logs -------------------------------------------------------------------------------------------------------------
+# --- logs ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)
@@ -160,7 +160,7 @@ def test_what_only_sounds_like_a_secret_and_holds_none_is_kept() -> None:
     assert Redactor()(None, "info", dict(kept)) == kept
 
 
-# --- metrics ----------------------------------------------------------------------------------------------------------
+# --- metrics ------------------------------------------------------------------------------------------------------
 
 PROMISED = {
     "build_info": {"version"}, "leader": set(), "store_up": set(), "scheduler_lateness_seconds": set(),

@@ -169,11 +169,11 @@ def _high(new: Floats, old: Floats) -> Bools:
     lies above the limit when the statistic just beyond the limit does: there nothing of one series equals the other.
     """
     apart = (new[:, :, None] - old[:, None, :]).reshape(len(new), -1)
-    some = np.isfinite(apart).any(axis=1)
-    shift = np.zeros(len(new))
-    shift[some] = np.nanmedian(apart[some], axis=1)
-    u = (apart > KAYENTA_TOLERANCE * np.abs(shift)[:, None]).sum(axis=1)
+    apart.sort(axis=1)  # NaN comes last
     m, n = np.isfinite(new).sum(axis=1), np.isfinite(old).sum(axis=1)
+    rows, pairs = np.arange(len(new)), np.maximum(1, m * n)
+    shift = (apart[rows, (pairs - 1) // 2] + apart[rows, pairs // 2]) / 2.0
+    u = (apart > KAYENTA_TOLERANCE * np.abs(shift)[:, None]).sum(axis=1)
     whole = np.maximum(2, m + n)
     variance = m * n / 12.0 * (whole + 1 - (_ties(new) + _ties(old)) / (whole * (whole - 1)))
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.detection_parts.cases import CONTROLS
 from benchmarks.detection_parts.rivals import RIVALS
 from benchmarks.detection_parts.streams import SLOT_S, Days, Floats, Ints, Scenario, draw, generator
-from benchmarks.detection_parts.twin import DIRECT, Judged, error_meters, judge
+from benchmarks.detection_parts.twin import DIRECT, Judged, binding, error_meters, judge
 from watchdog.core.sequential import Meter
 
 WIRED: Final = False
@@ -85,7 +85,7 @@ def play_shared(scenario: Scenario, *, seed: int, each: int) -> Outcome:
 
 def _asking(days: Days) -> tuple[Floats, Floats]:
     """When each watch is rolled back with the control asked, and when its first alarm was."""
-    meters, bad, total = error_meters(DIRECT)[:1], days.bad.copy(), days.total.copy()
+    meters, bad, total = binding(error_meters(DIRECT)), days.bad.copy(), days.total.copy()
     rolled_back, first = np.full(days.watches, inf), np.full(days.watches, inf)
     open_ = np.arange(days.watches)
     for _ in range(ROUNDS):

@@ -27,7 +27,7 @@ ORDERS: list[tuple[list[str], str, dict[str, Any]]] = [
 names = [order[0][0] for order in ORDERS]
 
 
-# --- by the daemon ----------------------------------------------------------------------------------------------------
+# --- by the daemon ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("arguments, kind, body", ORDERS, ids=names)
@@ -135,7 +135,7 @@ async def test_an_order_that_the_api_refuses_is_a_usage_error(site: Site, run: R
     assert "at most 7d" in found.err
 
 
-# --- release and gate -------------------------------------------------------------------------------------------------
+# --- release and gate ---------------------------------------------------------------------------------------------
 
 
 async def test_release_is_a_letter_to_the_service(site: Site, run: Run) -> None:
@@ -177,7 +177,7 @@ def test_a_pipeline_learns_that_nobody_answers(run: Run) -> None:
     assert "no daemon answers" in found.err
 
 
-# --- straight into the store ------------------------------------------------------------------------------------------
+# --- straight into the store --------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ async def watches(site: Site) -> Site:
     return site
 
 
-# --- status -----------------------------------------------------------------------------------------------------------
+# --- status -------------------------------------------------------------------------------------------------------
 
 
 async def test_status_lists_what_is_open(watches: Site, run: Run) -> None:
@@ -81,7 +81,7 @@ async def test_an_unknown_watch_is_told(watches: Site, run: Run) -> None:
     assert found.err.startswith("error: nonesuch is neither a watch nor a service with an open watch.")
 
 
-# --- history ----------------------------------------------------------------------------------------------------------
+# --- history ------------------------------------------------------------------------------------------------------
 
 
 async def test_history_is_the_checklists_table(watches: Site, run: Run) -> None:
@@ -123,7 +123,7 @@ async def test_what_a_deployer_wrote_cannot_move_the_cursor(site: Site, run: Run
     assert all(line.isprintable() for line in found.out.splitlines())
 
 
-# --- report -----------------------------------------------------------------------------------------------------------
+# --- report -------------------------------------------------------------------------------------------------------
 
 
 async def test_the_report_is_markdown(watches: Site, run: Run) -> None:
@@ -153,7 +153,7 @@ async def test_the_report_as_json_has_the_journal(watches: Site, run: Run) -> No
     assert [e["kind"] for e in whole["events"]] == ["signalled"]
 
 
-# --- without a daemon -------------------------------------------------------------------------------------------------
+# --- without a daemon ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def judged(run: Run, file: Path, rows: list[Row], *more: str) -> Result:
     return run("replay", str(file), "--config", POLICY, *more)
 
 
-# --- tables -----------------------------------------------------------------------------------------------------------
+# --- tables -------------------------------------------------------------------------------------------------------
 
 
 def test_an_outage_is_told_as_json(run: Run, file: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_dash_reads_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) 
         assert run("replay", "-", "--config", POLICY).code == code
 
 
-# --- refused ----------------------------------------------------------------------------------------------------------
+# --- refused ------------------------------------------------------------------------------------------------------
 
 
 def test_every_problem_of_a_file_is_told_and_the_code_is_2(run: Run, file: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_file_that_is_not_there_is_told(run: Run, tmp_path: Path) -> None:
     assert "cannot be read: Is a directory" in run("replay", str(tmp_path)).err
 
 
-# --- journals ---------------------------------------------------------------------------------------------------------
+# --- journals -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +214,7 @@ def test_a_watch_can_only_be_named_in_a_database(run: Run, file: Path) -> None:
     assert "--watch is for a SQLite database" in found.err
 
 
-# --- as a process -----------------------------------------------------------------------------------------------------
+# --- as a process -------------------------------------------------------------------------------------------------
 
 
 def test_the_process_says_the_same_with_its_exit_code(command: list[str], file: Path) -> None:

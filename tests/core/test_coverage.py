@@ -91,7 +91,8 @@ def test_missing_evidence_neither_passes_nor_rolls_back(evidence: Missing | Valu
 
 @pytest.mark.parametrize("gap_s, outcome", [(100.0, Outcome.PASSED), (300.0, Outcome.UNVERIFIED)])
 def test_the_floor_is_four_fifths_of_a_window(gap_s: float, outcome: Outcome) -> None:
-    dead = Player(World(public=lambda n, at: missing(at) if 200.0 <= at - T0 < 200.0 + gap_s else ok(at)), opening(ends_at=T0 + 1300.0))
+    world = World(public=lambda n, at: missing(at) if 200.0 <= at - T0 < 200.0 + gap_s else ok(at))
+    dead = Player(world, opening(ends_at=T0 + 1300.0))
     dead.run()
     assert dead.watch.outcome is outcome
     first = dead.announced("window_ended")[0].fields

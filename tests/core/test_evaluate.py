@@ -219,7 +219,7 @@ def test_only_the_feed_that_raised_an_alarm_can_clear_it() -> None:
     assert player.row("success.error_rate").verdict is Verdict.WARN
 
 
-@pytest.mark.parametrize("share", [0.015, 0.03, 0.3])
+@pytest.mark.parametrize("share", [0.015, 0.02, 0.03, 0.05, 0.3, 1.0])
 def test_a_fault_that_goes_on_does_not_clear(share: float) -> None:
     """… and so is said once."""
     player = play(World(requests=steady(200.0, 200.0 * share)), INVESTIGATED, ends_at=T0 + 7200.0).run(7000.0)

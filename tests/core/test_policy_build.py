@@ -22,7 +22,7 @@ SERVICE = MINIMAL["service"]
 IMMEDIATE = {"until": "15m", "probe_every": "5s"}
 
 
-# --- what is understood ----------------------------------------------------------------------------------------------
+# --- what is understood -------------------------------------------------------------------------------------------
 
 
 def test_a_minimal_policy_has_the_designs_windows_and_bounds() -> None:
@@ -153,7 +153,7 @@ def test_a_header_that_holds_a_secret_is_warned_about() -> None:
     ]
 
 
-# --- what is refused -------------------------------------------------------------------------------------------------
+# --- what is refused ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_a_metric_that_only_looks_like_a_known_one_is_warned_about() -> None:
     assert any('did you mean "database_cpu"' in found.message for found in built.warnings)
 
 
-# --- whatever comes --------------------------------------------------------------------------------------------------
+# --- whatever comes -----------------------------------------------------------------------------------------------
 
 WORDS = st.sampled_from(
     [

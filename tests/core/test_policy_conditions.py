@@ -18,7 +18,7 @@ from watchdog.core.conditions import (
     parse_share,
 )
 
-# --- durations -------------------------------------------------------------------------------------------------------
+# --- durations -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_any_text_is_a_finite_duration_or_a_sentence(text: str) -> None:
     assert 0 <= seconds <= LONGEST_S
 
 
-# --- shares ----------------------------------------------------------------------------------------------------------
+# --- shares -------------------------------------------------------------------------------------------------------
 
 
 @given(st.integers(0, 10_000))
@@ -105,7 +105,7 @@ def test_a_share_without_percent_or_over_all_is_refused(text: str, said: str) ->
         parse_share(text)
 
 
-# --- conditions ------------------------------------------------------------------------------------------------------
+# --- conditions ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_quantities_are_shown_in_the_unit_of_their_row(value: float, unit: str, 
     assert format_quantity(value, unit) == shown
 
 
-# --- the catalogue ---------------------------------------------------------------------------------------------------
+# --- the catalogue ------------------------------------------------------------------------------------------------
 
 
 def test_every_name_has_one_way_to_be_judged() -> None:

@@ -21,7 +21,7 @@ def row_of(policy: Policy, row_id: str) -> Row:
     return row
 
 
-# --- what a row becomes ----------------------------------------------------------------------------------------------
+# --- what a row becomes -------------------------------------------------------------------------------------------
 
 
 def test_a_success_criterion_is_critical_when_it_rolls_back_and_a_warning_otherwise() -> None:
@@ -135,7 +135,7 @@ def test_cloud_runs_own_metrics_need_no_declaration() -> None:
     assert all(m.source == "cloud_run" and not m.pending for m in metrics.values())
 
 
-# --- p0 and alpha ----------------------------------------------------------------------------------------------------
+# --- p0 and alpha -------------------------------------------------------------------------------------------------
 
 
 def test_p0_is_the_share_that_the_row_still_accepts() -> None:
@@ -204,7 +204,7 @@ def test_alpha_can_be_given_by_kind_or_as_a_total() -> None:
     assert total.warnings == 0.05
 
 
-# --- what is refused -------------------------------------------------------------------------------------------------
+# --- what is refused ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ async def rolled_back(cloud: Cloud, folder: Path, service: str) -> None:
         code, last = await watch.end()
         assert (code, last["outcome"]) == (10, "rolled_back"), watch.story()
         assert last["undelivered"] == []
-        events = [e for e in watch.events if e in {"confirming", "decision", "traffic_written", "restored", "recovered"}]
+        steps = {"confirming", "decision", "traffic_written", "restored", "recovered"}
+        events = [e for e in watch.events if e in steps]
         assert events == ["confirming", "decision", "traffic_written", "restored", "recovered"]
     assert await cloud.split(service) == {good: 100}
     assert len(await cloud.writes(service)) == 1
@@ -168,7 +169,7 @@ async def test_a_pipeline_beside_a_daemon_follows_the_daemons_watch(cloud: Cloud
         options = ("--revision", revision, "--previous", f"{good}=100")
         with watching(cloud, tmp_path, *options, database=dog.database) as watch:
             found = await dog.watch(revision, "watching")
-            await eventually(lambda: watch.process.lines(), "it follows")
+            await eventually(watch.process.lines, "it follows")
             await cloud.afflict(revision, FAILING)
             code, last = await watch.end()
             assert (code, last["outcome"], last["watch"]) == (10, "rolled_back", found["id"]), watch.story()

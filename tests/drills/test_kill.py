@@ -62,9 +62,7 @@ async def check_store(folder: Path, watch_id: str, *, target: str) -> None:
     await store.open()
     try:
         records = [record async for record in store.read(f"watch/{watch_id}")]
-        remembered = [
-            facts.Fact(at=r.at, kind=r.kind, body=r.body) async for r in store.read(facts.stream(KEY))
-        ]
+        remembered = [facts.Fact(at=r.at, kind=r.kind, body=r.body) async for r in store.read(facts.stream(KEY))]
     finally:
         await store.close()
     assert [r.seq for r in records] == list(range(1, len(records) + 1))

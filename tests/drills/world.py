@@ -120,7 +120,7 @@ def clean_environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(REPOSITORY)}
 
 
-# --- the cloud -----------------------------------------------------------------------------------------------------------
+# --- the cloud ----------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -227,7 +227,7 @@ async def connected(endpoints: Mapping[str, Any]) -> AsyncIterator[Cloud]:
         yield Cloud(endpoints, http)
 
 
-# --- the watchdog --------------------------------------------------------------------------------------------------------
+# --- the watchdog -------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -275,8 +275,7 @@ class Daemon:
             return None
 
         found = await eventually(look, f"a watch of {revision} in {states or 'any state'}", within_s=within_s)
-        assert found is not None
-        return found
+        return dict(found)
 
     async def ended(self, revision: str, *, within_s: float = 15.0) -> dict[str, Any]:
         return await self.watch(revision, "ended", within_s=within_s)
@@ -300,7 +299,7 @@ async def daemon(
     cloud: Cloud, folder: Path, *, name: str = "daemon", database: str = "", text: str = "", settle: bool = True
 ) -> AsyncIterator[Daemon]:
     """A running daemon, ready and with armed probes. `database` is shared by giving it again."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a test's own folder
     policy = folder / f"{name}.yaml"
     policy.write_text(text or policy_text(), encoding="utf-8")
     database = database or f"sqlite:///{folder / 'watchdog.db'}"
@@ -345,7 +344,8 @@ class Watching:
 
     def story(self) -> str:
         """Everything it said, for whoever reads a failure."""
-        return f"{self.process.name}: exit {self.process.code}\n{self.process.said()}\n{self.process.output.read_text()}"
+        process = self.process
+        return f"{process.name}: exit {process.code}\n{process.said()}\n{process.output.read_text()}"
 
     async def end(self, *, within_s: float = 30.0) -> tuple[int, dict[str, Any]]:
         """Its exit code and its last line."""

@@ -87,7 +87,7 @@ def healthy(until: float) -> list[Row]:
     return [*counts("error_rate", until=until), *counts("health_check", until=until, total=1.0)]
 
 
-# --- journals ---------------------------------------------------------------------------------------------------------
+# --- journals -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from tests.engine.world import (
 )
 from watchdog.core.events import Signalled
 
-# --- what opens a watch --------------------------------------------------------------------------------------------------
+# --- what opens a watch --------------------------------------------------------------------------------------------
 
 
 async def test_the_first_start_takes_what_serves_as_proven_even_when_it_is_sick(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ async def test_a_bad_revision_that_serves_again_is_watched_without_writing(tmp_p
         assert cloud.split == {BAD: 100}
 
 
-# --- release -------------------------------------------------------------------------------------------------------------
+# --- release ------------------------------------------------------------------------------------------------------
 
 
 async def test_release_is_refused_while_the_latest_is_bad_and_then_follows_the_latest_again(tmp_path: Path) -> None:
@@ -183,11 +183,11 @@ async def test_release_on_next_waits_for_a_newer_ready_revision_and_watches_it(t
         assert not house.keeper.service.release_on_next
 
 
-# --- processes come and go -----------------------------------------------------------------------------------------------
+# --- processes come and go ----------------------------------------------------------------------------------------
 
 
 async def test_a_watch_whose_lease_outlives_its_dead_owner_is_taken_up_when_it_ends(tmp_path: Path) -> None:
-    """A killed process leaves two leases, renewed at different moments: the watch's may end long after the service's."""
+    """A killed process leaves two leases, renewed at different moments: the watch's may end long after the other."""
     async with emulated() as cloud:
         async with kept(cloud, tmp_path / "w.db") as house:
             await cloud.deploy(NEXT)
@@ -260,9 +260,9 @@ async def test_what_a_killed_process_had_no_time_to_remember_is_remembered_by_th
 
 
 async def test_of_two_watchdogs_on_one_store_one_acts_and_the_other_follows_when_it_stops(tmp_path: Path) -> None:
-    async with emulated() as cloud, kept(cloud, tmp_path / "w.db") as one:
+    async with emulated() as cloud, kept(cloud, tmp_path / "w.db") as one:  # noqa: SIM117 - the second joins the first's world
         async with kept(cloud, tmp_path / "w.db", settle=False) as two:
-            await eventually(lambda: two.keeper.standby.is_set(), "standing by")
+            await eventually(two.keeper.standby.is_set, "standing by")
             await cloud.deploy(BAD)
             await one.watching(BAD)
             assert not two.runners
@@ -286,4 +286,3 @@ async def test_a_service_that_cannot_be_read_is_said_once_and_again_when_it_can(
 
 async def no_letters(house: House) -> bool:
     return not await house.store.letters([house.keeper.stream])
-

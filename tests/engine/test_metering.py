@@ -204,7 +204,7 @@ async def test_what_was_before_is_unknown_rather_than_zero(tools: Tools, source:
     assert await baselines(tools, KEY, relative, revision="", until=now, patience_s=3.0) == {}
 
 
-# --- with the emulated Cloud Monitoring ----------------------------------------------------------------------------------
+# --- with the emulated Cloud Monitoring ---------------------------------------------------------------------------
 
 ERRORS = """\
   - {metric: error_rate, target: "< 5%", action: rollback}
@@ -215,7 +215,7 @@ cold_start: {errors: 0s, latency: 0s}
 @pytest.mark.drill
 async def test_requests_that_fail_while_probes_are_green_are_rolled_back_with_proof(tmp_path: Path) -> None:
     counting = policy(criteria=ERRORS, every="1s", timeout="1s")
-    async with emulated(sample_period_s=1.0, ingest_delay_s=1.0) as cloud:
+    async with emulated(sample_period_s=1.0, ingest_delay_s=1.0) as cloud:  # noqa: SIM117 - the second needs the first
         async with kept(cloud, tmp_path / "w.db", counting) as house:
             await cloud.emulator.set_load(cloud.service, LoadPlan(rate_per_s=30))
             await cloud.deploy(BAD, Fault(kind="status", status=500, users_only=True))

@@ -221,7 +221,7 @@ def counter(tools: Tools, name: str) -> float:
     return tools.metrics.registry.get_sample_value(name) or 0.0
 
 
-# --- with everything around it -------------------------------------------------------------------------------------------
+# --- with everything around it ------------------------------------------------------------------------------------
 
 
 async def test_a_hanging_service_is_asked_again_before_it_has_answered(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def rollback(found: Judgement) -> float | None:
     return next((d.at_s for d in found.decisions if d.action == "rollback"), None)
 
 
-# --- what is proven, and when -----------------------------------------------------------------------------------------
+# --- what is proven, and when -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_nobody_answers_in_approve_mode() -> None:
     assert found.outcome is Outcome.FAILED
 
 
-# --- what never is ----------------------------------------------------------------------------------------------------
+# --- what never is ------------------------------------------------------------------------------------------------
 
 
 def test_one_error_in_ten_requests_proves_nothing() -> None:
@@ -187,7 +187,7 @@ def test_a_window_that_is_hardly_covered_is_unverified() -> None:
     assert found.outcome is Outcome.UNVERIFIED
 
 
-# --- order and lateness -----------------------------------------------------------------------------------------------
+# --- order and lateness -------------------------------------------------------------------------------------------
 
 
 @st.composite
@@ -253,7 +253,7 @@ def test_feeds_of_different_width_are_not_added_up() -> None:
     assert found.decisions[0].reason == judged(OUTAGE).decisions[0].reason
 
 
-# --- where it ends ----------------------------------------------------------------------------------------------------
+# --- where it ends ------------------------------------------------------------------------------------------------
 
 
 def test_a_short_file_is_judged_on_what_it_saw() -> None:

@@ -28,7 +28,7 @@ def problem(line: str) -> str:
     return found[0].removeprefix("day.csv:3: ")
 
 
-# --- what is read -----------------------------------------------------------------------------------------------------
+# --- what is read -------------------------------------------------------------------------------------------------
 
 
 def test_each_kind_of_evidence_has_its_columns() -> None:
@@ -65,7 +65,7 @@ def test_wide_rows_come_from_another_feed_than_narrow_ones() -> None:
     assert [s.source for s in found.samples] == ["direct", "lagged"]
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- what is refused ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_no_text_ends_in_anything_but_sentences(text: str) -> None:
             read_csv(whole, "x", BARQ)
 
 
-# --- what is warned of ------------------------------------------------------------------------------------------------
+# --- what is warned of --------------------------------------------------------------------------------------------
 
 
 def test_rows_that_nobody_judges_are_said_once() -> None:

@@ -52,7 +52,7 @@ def refold(journal: Journal) -> replay.Judgement:
     return replay.refold(journal.opening, journal.events)
 
 
-# --- reproduced -------------------------------------------------------------------------------------------------------
+# --- reproduced ---------------------------------------------------------------------------------------------------
 
 
 def test_json_lines_of_the_api_give_the_same_decisions(outage: Recorded) -> None:
@@ -105,7 +105,7 @@ def test_a_journal_of_an_open_watch_has_no_outcome_yet() -> None:
     assert judged.watch.open
 
 
-# --- not reproduced ---------------------------------------------------------------------------------------------------
+# --- not reproduced -----------------------------------------------------------------------------------------------
 
 
 def test_a_write_that_nothing_asked_for_is_told(outage: Recorded) -> None:
@@ -146,7 +146,7 @@ def test_what_was_decided_otherwise_is_told(outage: Recorded, change: dict[str, 
     assert found[0].startswith(told)
 
 
-# --- under another policy ---------------------------------------------------------------------------------------------
+# --- under another policy -----------------------------------------------------------------------------------------
 
 
 def test_a_journal_is_under_its_own_policy_in_whatever_region(outage: Recorded) -> None:
@@ -176,7 +176,7 @@ def test_a_journal_that_goes_on_is_judged_on_what_it_saw_so_far() -> None:
     assert 390.0 < judged.ended_s < 400.0
 
 
-# --- refused ----------------------------------------------------------------------------------------------------------
+# --- refused ------------------------------------------------------------------------------------------------------
 
 
 def problems(text: str) -> list[str]:

@@ -80,7 +80,7 @@ async def test_a_blip_that_passes_again_is_a_note_and_not_a_rollback(tmp_path: P
         assert not cloud.pages()
 
 
-# --- the store goes away -------------------------------------------------------------------------------------------------
+# --- the store goes away ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["hangs", "refuses"])
@@ -128,7 +128,7 @@ async def test_a_restart_after_the_store_was_away_folds_what_came_late(tmp_path:
             assert len(cloud.landed) == 1
 
 
-# --- what people and other programs say ----------------------------------------------------------------------------------
+# --- what people and other programs say ---------------------------------------------------------------------------
 
 
 async def test_a_signal_moves_traffic_within_three_seconds_whatever_else_is_slow(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ async def test_finish_judges_what_was_seen(tmp_path: Path) -> None:
         assert cloud.split == {NEXT: 100}
 
 
-# --- stopping ------------------------------------------------------------------------------------------------------------
+# --- stopping -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", ["watching", "confirming", "rolling_back", "verifying"])

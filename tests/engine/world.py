@@ -86,7 +86,7 @@ def policy(**changes: object) -> Policy:
     return parse_policy(policy_text(**changes), Path("policy.yaml")).policy
 
 
-async def eventually(look: Callable[[], T | Awaitable[T]], what: str, *, within_s: float = 10.0) -> T:
+async def eventually(look: Callable[[], Any], what: str, *, within_s: float = 10.0) -> Any:
     """Poll until `look` gives something true, and return that."""
     loop = asyncio.get_running_loop()
     end = loop.time() + within_s
@@ -100,7 +100,7 @@ async def eventually(look: Callable[[], T | Awaitable[T]], what: str, *, within_
         await asyncio.sleep(0.02)
 
 
-# --- the cloud -----------------------------------------------------------------------------------------------------------
+# --- the cloud ----------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -186,7 +186,7 @@ async def emulated(*, tagged: bool = True, **options: Any) -> AsyncIterator[Clou
         yield cloud
 
 
-# --- the watchdog --------------------------------------------------------------------------------------------------------
+# --- the watchdog -------------------------------------------------------------------------------------------------
 
 
 class GuardedStore:
@@ -254,11 +254,12 @@ class House:
 
     async def watching(self, revision: str, *, within_s: float = 5.0) -> WatchRunner:
         """Until a watch of the revision is open."""
-        return await eventually(
+        found: WatchRunner = await eventually(
             lambda: next((r for r in self.runners if r.watch.revision == revision), None),
             f"a watch of {revision}",
             within_s=within_s,
         )
+        return found
 
     async def at(self, runner: WatchRunner, state: str, *, within_s: float = 10.0) -> Watch:
         """Until the watch is in this state."""
@@ -327,9 +328,7 @@ async def kept(
 
     async with AsyncExitStack() as stack:
         logs = stack.enter_context(capture_logs())
-        app = await stack.enter_async_context(
-            build(settings, policies or [policy()], discover=discover, follow=follow)
-        )
+        app = await stack.enter_async_context(build(settings, policies or [policy()], discover=discover, follow=follow))
         guarded = GuardedStore(app.store)
         if traffic_control is not None:
             tools["traffic"] = traffic_control(app.tools.traffic)

@@ -79,7 +79,7 @@ async def world(
         await server.stop()
 
 
-# --- what it says of itself -------------------------------------------------------------------------------------------
+# --- what it says of itself ---------------------------------------------------------------------------------------
 
 
 async def test_feeds_announce_period_and_lag_of_the_descriptors_and_every_limit_of_the_policy() -> None:
@@ -126,7 +126,7 @@ async def test_descriptors_are_asked_once() -> None:
         assert w.server.calls["ListMetricDescriptors"] == 1
 
 
-# --- counts -----------------------------------------------------------------------------------------------------------
+# --- counts -------------------------------------------------------------------------------------------------------
 
 
 async def test_errors_are_5xx_among_all_requests_of_the_revision() -> None:
@@ -214,7 +214,7 @@ async def test_one_call_a_metric() -> None:
         assert w.server.calls["ListTimeSeries"] == 5
 
 
-# --- latencies --------------------------------------------------------------------------------------------------------
+# --- latencies ----------------------------------------------------------------------------------------------------
 
 
 async def test_slow_requests_are_counted_exactly_when_an_edge_lies_on_the_limit() -> None:
@@ -258,7 +258,7 @@ async def test_cloud_runs_own_buckets_leave_the_limit_open_and_the_check_takes_t
     assert at(samples, "slower_than_500ms_upper") == {0.0: Counts(10, 100)}
 
 
-# --- instances --------------------------------------------------------------------------------------------------------
+# --- instances ----------------------------------------------------------------------------------------------------
 
 
 async def test_cpu_is_the_mean_and_memory_the_fullest_instances() -> None:
@@ -276,7 +276,7 @@ async def test_cpu_is_the_mean_and_memory_the_fullest_instances() -> None:
     assert {s.check for s in samples} == {"cpu_usage", "memory_usage"}
 
 
-# --- what can go wrong ------------------------------------------------------------------------------------------------
+# --- what can go wrong --------------------------------------------------------------------------------------------
 
 
 async def test_nan_is_missing_never_a_number() -> None:

@@ -23,7 +23,7 @@ def text(body: bytes, **headers: str) -> bytes:
     return "\r\n".join(["HTTP/1.1 200 OK", f"Content-Length: {len(body)}", *lines, "", ""]).encode() + body
 
 
-# --- health -----------------------------------------------------------------------------------------------------------
+# --- health -------------------------------------------------------------------------------------------------------
 
 
 async def test_a_healthy_answer_passes_with_its_phases_and_times() -> None:
@@ -166,7 +166,7 @@ async def test_a_redirect_that_is_expected_passes_and_is_not_followed() -> None:
     assert asked == ["/health"]
 
 
-# --- every way to fail ------------------------------------------------------------------------------------------------
+# --- every way to fail --------------------------------------------------------------------------------------------
 
 
 async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -390,7 +390,7 @@ async def test_a_secret_that_is_cut_or_quoted_does_not_show_up_either(secret: st
     assert secret[:4] not in quoted.detail + excerpt.detail
 
 
-# --- reachable --------------------------------------------------------------------------------------------------------
+# --- reachable ----------------------------------------------------------------------------------------------------
 
 
 async def test_reachable_says_whether_a_connection_opens() -> None:

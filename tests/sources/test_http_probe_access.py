@@ -97,7 +97,7 @@ async def test_a_refusal_that_is_expected_passes() -> None:
     assert answer.evidence == Passed()
 
 
-# --- ID tokens --------------------------------------------------------------------------------------------------------
+# --- ID tokens ----------------------------------------------------------------------------------------------------
 
 
 async def private(request: web.Request) -> web.StreamResponse:

@@ -23,7 +23,7 @@ from watchdog.sources.request_log import RequestLog
 
 POLICY = load_policy(Path(__file__).parents[2] / "config" / "barq-fleet.yaml").policy
 
-# --- what it says of itself -------------------------------------------------------------------------------------------
+# --- what it says of itself ----------------------------------------------------------------------------------------
 
 
 async def test_feeds_announce_buckets_of_5_s_that_are_complete_after_10() -> None:
@@ -55,7 +55,7 @@ async def test_importing_it_loads_nothing_of_google() -> None:
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
 
 
-# --- counts -----------------------------------------------------------------------------------------------------------
+# --- counts -------------------------------------------------------------------------------------------------------
 
 
 async def test_errors_are_5xx_among_all_requests_of_the_revision_but_our_own() -> None:
@@ -142,7 +142,7 @@ async def test_entries_that_come_twice_count_once() -> None:
         assert (await w.counts(10))[5.0] == Counts(0, 10)
 
 
-# --- silence and gaps -------------------------------------------------------------------------------------------------
+# --- silence and gaps ---------------------------------------------------------------------------------------------
 
 
 async def test_no_traffic_is_no_traffic_while_the_stream_stands() -> None:
@@ -264,7 +264,7 @@ async def test_before_its_hour_is_over_a_session_is_replaced_without_a_gap() -> 
     assert total(found) == (0, 10)
 
 
-# --- one tail for all -------------------------------------------------------------------------------------------------
+# --- one tail for all ---------------------------------------------------------------------------------------------
 
 
 async def test_services_of_a_project_share_a_session_and_joining_leaves_no_gap() -> None:
@@ -318,7 +318,7 @@ async def test_closing_ends_every_session() -> None:
         await until(lambda: w.server.sessions == 0)
 
 
-# --- rights and limits ------------------------------------------------------------------------------------------------
+# --- rights and limits --------------------------------------------------------------------------------------------
 
 
 async def test_a_missing_role_is_told_at_the_opening_and_never_breaks_a_watch() -> None:

@@ -28,13 +28,16 @@ def pursue(step: Step) -> None:
         busy = watch.rollback is not None or watch.warming is not None or watch.hold is not None
         if busy or watch.pending_trigger is not None or not watch.open:
             return
-        if state.alarmed_at is None or rule.row.condition is None:  # `failing` rows are pursued by their confirmations
+        if state.alarmed_at is None or state.decided or rule.row.condition is None:  # `failing` is for confirmations
             continue
         if rule.family is Family.PROBES and state.check in watch.probes and not watch.armed(state.check):
             hard_down.warn_once(step, state.check, state.reason)
             continue
         trigger = Trigger(criterion=rule.label, sentence=state.reason, rule=i, at=watch.at, bad_share=state.bad_share)
-        warming.start(step, trigger)
+        if rule.family is Family.PROBES and hard_down.at_the_edge(watch, state.check):
+            hard_down.hold_edge(step, trigger)
+        else:
+            warming.start(step, trigger)
 
 
 def _advise(step: Step, alarm: evaluate.Alarm) -> None:

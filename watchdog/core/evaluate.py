@@ -7,7 +7,7 @@ from math import inf, isfinite
 from watchdog.core import coverage, sequential
 from watchdog.core.catalogue import Family
 from watchdog.core.cover import Cover
-from watchdog.core.model import Counts, Failed, Missing, Passed, Sample, Severity, Value, Verdict
+from watchdog.core.model import Action, Counts, Failed, Missing, Passed, Sample, Severity, Value, Verdict
 from watchdog.core.policy import WindowConfig
 from watchdog.core.rules import PROBE_SOURCE, Rule, limit_of
 from watchdog.core.sequential import Point, Series
@@ -172,11 +172,13 @@ def _alarm(
         bad_share = found.bad / found.total if found.total else None
         series = series.restarted(found.meter)
         rung = series.meters[found.meter].ladder[found.rung]
-        counted = watch.verdicts[index]._replace(
+        state = watch.verdicts[index]
+        counted = state._replace(
             at_alarm=series.total,
             quiet_from=series.judged,
             proof_s=rung.slot_s * (rung.cap_slots + 1),
             bad_share=bad_share,
+            decided=state.decided and rule.row.action is not Action.ROLLBACK,
         )
         _set(watch, index, counted)
         _raise(watch, index, sentence, source=source, check=check)

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from dataclasses import replace
 
 from watchdog.core import decide, evaluate, messages
+from watchdog.core.catalogue import Family
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed
 from watchdog.core.model import Action, Failed, Missing, Passed, Sample, State, Table, Verdict
@@ -17,6 +18,8 @@ from watchdog.core.state import Confirmation, ProbeState, Trigger, Watch
 from watchdog.core.text import share, span
 
 FAILING = "health_check failing"
+OWN_ANSWERS = 3
+"""As many passes at the revision's own URL, and no failure, tell a flickering edge from a flickering revision."""
 COLD_CONTROL_S = 30.0
 """A control that only times out counts as sick after this long: it may be starting cold."""
 
@@ -137,6 +140,7 @@ def confirming(step: Step, event: Probed) -> None:
         return  # says nothing about whose fault it is, and ends no hold
     elif event.role is Role.OWN:
         current = replace(current, own=answer)
+        _own(step, event.probe, passed=answer.ok)
     elif event.role is Role.CONTROL:
         reasons = current.control_reasons
         if answer.failed and answer.reason not in reasons:
@@ -145,6 +149,31 @@ def confirming(step: Step, event: Probed) -> None:
         current = replace(current, control=answer, control_since=since, control_reasons=() if answer.ok else reasons)
     watch.confirmations = {**watch.confirmations, event.probe: current}
     _judge(step, event.probe)
+
+
+def _own(step: Step, name: str, *, passed: bool) -> None:
+    """Count what the revision's own URL answers while the public one fails; a failure there ends an edge fault."""
+    watch = step.watch
+    state = watch.probes.get(name, ProbeState())
+    asked = replace(state, own_passed=state.own_passed + passed, own_failed=state.own_failed + (not passed))
+    watch.probes = {**watch.probes, name: asked}
+    held = watch.hold
+    if held is not None and held.kind == "edge" and held.trigger.rule is not None and not passed:
+        watch.hold, watch.state = None, State.CONFIRMING
+
+
+def at_the_edge(watch: Watch, name: str) -> bool:
+    """Whether the revision always answered at its own URL when the public path failed this probe now and then."""
+    state = watch.probes.get(name, ProbeState())
+    return watch.judged_role is Role.PUBLIC and state.own_failed == 0 and state.own_passed >= OWN_ANSWERS
+
+
+def _answered_for(watch: Watch) -> None:
+    """The alarms that the same failing probes raised in the meter are over with the hold that they led to."""
+    watch.verdicts = tuple(
+        s._replace(decided=True) if s.alarmed_at is not None and r.family is Family.PROBES and r.is_meter else s
+        for r, s in zip(watch.rules.rules, watch.verdicts, strict=True)
+    )
 
 
 def taken_up(step: Step) -> None:
@@ -164,6 +193,7 @@ def _passed(step: Step, probe: str) -> None:
     _failing(step, probe, failing=False, sentence="")
     held = watch.hold
     if held is not None and held.trigger.probe == probe and held.kind in {"shared", "edge"}:
+        _answered_for(watch)
         decide.release_hold(step, f"probe {probe} passes again")
     elif not watch.confirmations and watch.state is State.CONFIRMING and watch.warming is None:
         watch.state = State.WATCHING
@@ -191,21 +221,26 @@ def _judge(step: Step, name: str) -> None:
         return
     trigger = Trigger(criterion=rule.label, sentence=sentence, probe=name, at=watch.at)
     if watch.judged_role is Role.PUBLIC and c.own is not None and c.own.ok:
-        decide.hold(
-            step,
-            trigger,
-            kind="edge",
-            reason=(
-                f"{watch.revision} answers this probe at its own URL, so the fault is at the edge "
-                "(DNS, certificate, load balancer or firewall) and a rollback would not help"
-            ),
-            todo="Check DNS, the certificate, the load balancer and the firewall in front of the service.",
-        )
+        hold_edge(step, trigger)
         return
     if _sick(watch, c):
         _shared(step, trigger, c)
         return
     decide.consider(step, trigger)
+
+
+def hold_edge(step: Step, trigger: Trigger) -> None:
+    """Users are failed by what stands before the revision."""
+    decide.hold(
+        step,
+        trigger,
+        kind="edge",
+        reason=(
+            f"{step.watch.revision} answers this probe at its own URL, so the fault is at the edge "
+            "(DNS, certificate, load balancer or firewall) and a rollback would not help"
+        ),
+        todo="Check DNS, the certificate, the load balancer and the firewall in front of the service.",
+    )
 
 
 def _row(watch: Watch, name: str) -> Rule | None:

@@ -49,7 +49,7 @@ class RuleState(NamedTuple):
     """The last reading, base units."""
     sampled_at: float | None = None
     decided: bool = False
-    """The row's action was taken for the present alarm."""
+    """The row's action was taken for the present alarm, or is not wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,9 @@ class ProbeState:
     missing: int = 0
     streak: int = 0
     """Failures in a row of regular probes."""
+    own_passed: int = 0
+    own_failed: int = 0
+    """What the revision's own URL answered while the public one was failing."""
     last: ProbeAnswer | None = None
 
 

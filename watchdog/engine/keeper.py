@@ -18,6 +18,7 @@ from watchdog.core.events import Opened, Resumed, TrafficSeen, Written
 from watchdog.core.journal import decode
 from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Split, State
 from watchdog.core.policy import Policy, ProbeConfig
+from watchdog.core.probing import ProbeAnswer
 from watchdog.core.service import Fact, Service
 from watchdog.core.state import Watch
 from watchdog.engine import runner as running
@@ -28,11 +29,14 @@ from watchdog.engine.probing import Route, once_all
 from watchdog.engine.runner import Hooks, WatchRunner
 from watchdog.engine.tools import Tools
 from watchdog.errors import LeaseLostError, PermanentError, TemporaryError, WatchdogError
-from watchdog.ports import Letter, NewEvent
+from watchdog.ports import Letter, NewEvent, WatchRow
 
 LETTERS_EVERY_S = 0.25
 """Letters are folded in within half a second (DESIGN section 7)."""
 IDLE_PROBES_EVERY_S = 60.0
+IDLE_TRIES = 3
+IDLE_AGAIN_S = 1.0
+"""A probe between watches that does not pass is asked so often, this far apart, before the service counts as sick."""
 FIRST_READ_PATIENCE_S = 2.0
 
 _log = structlog.get_logger(__name__)
@@ -170,10 +174,7 @@ class Keeper:
     async def _resume(self) -> None:
         """Take up the service's open watches where their journals end, as soon as their leases are free."""
         async with self._opening:
-            for row in await self.tools.store.watches(open_only=True):
-                mine = (row.project, row.region, row.service) == (self.key.project, self.key.region, self.key.name)
-                if not mine or row.id in self.runners:
-                    continue
+            for row in await self._open_rows():
                 lease = await self._acquire(f"watch/{row.id}")
                 if lease is None:
                     if row.id not in self._elsewhere:
@@ -182,6 +183,12 @@ class Keeper:
                     continue
                 self._elsewhere.discard(row.id)
                 await self._take_up(row.id, Journalist(tools=self.tools, lease=lease))
+
+    async def _open_rows(self) -> list[WatchRow]:
+        """The service's open watches that are not run here."""
+        rows = await self.tools.store.watches(open_only=True)
+        mine = (self.key.project, self.key.region, self.key.name)
+        return [r for r in rows if (r.project, r.region, r.service) == mine and r.id not in self.runners]
 
     async def _take_up(self, watch_id: str, journalist: Journalist) -> None:
         watch: Watch | None = None
@@ -242,6 +249,7 @@ class Keeper:
             runner.journalist.lost.set()  # its lease runs out; the next resume folds the journal afresh
         finally:
             self.runners.pop(runner.watch.id, None)
+            runner.begun.set()
             runner.changed.set()
             self._poll_now.set()
 
@@ -261,6 +269,9 @@ class Keeper:
             if existing is not None:
                 await self.remember(letters=letters)
                 return existing
+            for row in await self._open_rows():
+                if row.revision == revision:  # its owner died a moment ago, and its lease has yet to run out
+                    raise TemporaryError(f"watch {row.id} of {revision} is still leased to another process")
             if self.state is not None:
                 state = await self._read_now()
             opening = await open_watch(
@@ -276,9 +287,14 @@ class Keeper:
             lease = await self._acquire(f"watch/{watch.id}")
             if lease is None:
                 raise TemporaryError(f"the store gave no lease, so {watch.revision} is not watched yet")
-            await self.remember(*self._seen_with(watch.revision, opening.at, state), letters=letters)
             runner = self._runner(watch, Journalist(tools=self.tools, lease=lease), first)
             self._start(runner)
+            # The arrival counts as seen only once its watch is in the journal: a process killed in between must find
+            # one or the other at its next start.
+            await runner.begun.wait()
+            if watch.id not in self.runners:
+                raise TemporaryError(f"the watch of {watch.revision} did not begin")
+            await self.remember(*self._seen_with(watch.revision, opening.at, state), letters=letters)
             return runner
 
     def _seen_with(self, revision: str, at: float, state: ServiceState) -> tuple[Fact, ...]:
@@ -516,9 +532,16 @@ class Keeper:
             return
         if self.state is None:
             await self._read_now()
-        routes = [Route(probe=p, base_url=self.service_url(), revision="") for p in self.policy.probes.values()]
         control = self.policy.control_url or self.tools.traffic.endpoint
-        answers = await once_all(self.tools, routes, control_url=control)
+        answers: dict[str, ProbeAnswer] = {}
+        for again in range(IDLE_TRIES):  # a blip is no sickness, and must not leave a probe unarmed for a minute
+            left = [p for p in self.policy.probes.values() if p.name not in answers or not answers[p.name].ok]
+            if not left:
+                break
+            if again:
+                await self.tools.clock.sleep(IDLE_AGAIN_S)
+            routes = [Route(probe=p, base_url=self.service_url(), revision="") for p in left]
+            answers |= await once_all(self.tools, routes, control_url=control)
         armed = dict(self.service.armed)
         for name, answer in answers.items():
             if answer.ok:

@@ -63,6 +63,8 @@ class WatchRunner:
     hooks: Hooks
     first: Sequence[tuple[Event, tuple[Command, ...]]] = ()
     """Events folded in already but not journaled yet (the opening)."""
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the opening is in the journal (or waits for a store that is away), or the watch has failed to begin."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set after every fold, for those who follow along."""
     _events: list[tuple[Event, int | None]] = field(default_factory=list)
@@ -131,6 +133,7 @@ class WatchRunner:
         for event, more in self.first:
             await self._journal([event], more, [])
             commands += more
+        self.begun.set()
         self._carry_out(commands)
         if self.watch.rollback is not None and self.watch.rollback.stage == "writing":
             self._start_restore(Restore(reason="taken up again"))
