@@ -1,4 +1,4 @@
-"""What the daemon costs while nothing happens, and how soon it looks after a start.
+"""The daemon at rest, its start and its end.
 
 One service under load in the emulator, the shipped BARQ policy, the real daemon as a process of its own. Starts are
 measured from right before the process is created to the moment at which its first probe was sent, as the emulator
@@ -7,7 +7,8 @@ from the disk. CPU is process time over wall time, memory the resident set (1 MB
 outside, after a warm-up:
 
 * *between deploys*: traffic discovery every 10 s, probes every minute;
-* *watching*: a healthy revision in its immediate window, three probes every 5 s, metrics every 60 s.
+* *watching*: a healthy revision in its immediate window, three probes every 5 s, metrics every 60 s and
+  the request log as it comes, where the daemon reads it.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""A whole 24 h watch through the fold: how long it takes on one core, and whether its state grows.
+"""A 24 h watch through the fold.
 
-The watch is that of the shipped BARQ policy on a healthy service with 20 requests/s: every probe of the policy, and
-every point that Cloud Run's metrics give for it. It is judged by `watchdog.engine.replay`, the engine of `watchdog
-replay`: each deadline is fired at its moment, as it is live. Journal rows are decoded before the clock starts, and the
-clock is the processor's: seconds on one core.
+How long it takes on one core, and whether its state grows. The watch is that of the shipped BARQ policy on a healthy
+service with 20 requests/s: every probe of the policy, and every point that Cloud Run's metrics give for it. It is
+judged by `watchdog.engine.replay`, the engine of `watchdog replay`: each deadline is fired at its moment, as it is
+live. Journal rows are decoded before the clock starts, and the clock is the processor's: seconds on one core.
 
 Feeds:
 

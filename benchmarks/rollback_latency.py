@@ -1,13 +1,22 @@
-"""From the first failed answer to restored traffic, measured on the whole loop: real daemon, real emulator, real HTTP.
+"""First failed answer to restored traffic, hard-down.
 
-A run deploys a healthy revision, waits until every probe has passed on it, and breaks it at a random moment of the
-probing interval. What is measured:
+The whole loop is real: the daemon in a process of its own, the emulator in another, HTTP between them, 20 requests/s
+from users, routing that takes the emulator 0.5 s. A run deploys a healthy revision, tells the daemon as a pipeline
+does, waits until every probe has passed, and breaks the revision at a random moment of the probing interval:
+
+* *at once*: by turns the container refuses connections (the front answers 503) or answers 503 itself;
+* *hang*: the container accepts every request and never answers, so a probe fails when its time-out is over.
+
+Two policies: the *BARQ policy* as shipped, and the *fast policy*, the same with `probe_every: 1s`, `timeout: 1s` and
+`confirm: {failures: 3}`. Changed in both: the URL, and `rollback: {cooldown: 1s, per_day: 1000}`, since the runs follow
+each other in one emulator and one daemon. Each run deploys an image and an environment of its own, or it would be known
+to be bad.
 
 * *first failed answer*: the end of the first failing probe's answer, as the watch's journal has it (`probed`);
-* *decided*, *written*: the decision, and the traffic write as the Admin API (emulated) logged it;
+* *decision*, *traffic write*: the decision, and the write as the emulated Admin API logged it;
 * *restored*: `status.traffic` shows the split from before;
-* *good answer*: the first user request that the restored revision answered with 200 through the public URL;
-* *recovered*: the watchdog has proven it (settle time, then `verify_probes` passes of every probe).
+* *first good answer*: the restored revision answered a user's request at the public URL with 200;
+* *recovery proven*: the watchdog says so (settle time, then `verify_probes` passes in a row of every probe).
 """
 
 import argparse

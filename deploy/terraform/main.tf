@@ -48,6 +48,12 @@ resource "google_project_iam_member" "metrics" {
   member  = local.member
 }
 
+resource "google_project_iam_member" "request_log" {
+  project = var.project
+  role    = "roles/logging.viewer"
+  member  = local.member
+}
+
 resource "google_project_iam_member" "database" {
   count   = var.cloud_sql_instance == null ? 0 : 1
   project = var.project

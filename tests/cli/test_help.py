@@ -7,7 +7,7 @@ import pytest
 from tests.cli.conftest import ROOT, Run
 
 OPERATORS = ("ack", "hold", "pause", "resume", "extend", "finish", "signoff")
-READERS = ("check", "status", "history", "report", "replay")
+READERS = ("check", "status", "history", "report", "explain", "replay")
 VERBS = (*READERS, "signal", "rollback", *OPERATORS, "release", "gate", "notify", "emulator", "demo")
 HEAVY = ("aiohttp", "alembic", "google", "grpc", "jinja2", "pydantic", "rich", "sqlalchemy", "structlog", "yaml")
 

@@ -2,11 +2,12 @@
 
 import pytest
 
-from tests.core.player import Player, World, down_from, play, refused, steady, well
-from tests.core.watches import NEW, T0, fails, ok, opening, policy
-from watchdog.core.events import Signalled, Target
-from watchdog.core.model import Action, Deploy, Outcome, Split, State
+from tests.core.player import Player, World, down_from, play, refused, steady, well, written
+from tests.core.watches import NEW, T0, fails, ok, opening, policy, sampled
+from watchdog.core.events import Signalled, Target, Written
+from watchdog.core.model import Action, Deploy, Outcome, Split, State, Value
 from watchdog.core.probing import ProbeAnswer
+from watchdog.core.state import Watch
 
 DOWN = down_from(100.0)
 
@@ -57,9 +58,7 @@ def test_a_resume_does_not_lose_the_question() -> None:
 
 
 def test_observe_mode_says_what_it_would_have_done_and_fails() -> None:
-    def observed(watch: object, at: float) -> object:
-        from watchdog.core.events import Written
-
+    def observed(watch: Watch, at: float) -> Written:
         return Written(at=at, result="observed", reason="would have moved traffic", after=Split.of({"api-00001": 100}))
 
     player = play(broken(write=observed), policy(rollback={"mode": "observe"}), ends_at=T0 + 400.0).run()
@@ -98,13 +97,11 @@ def test_a_preflight_that_refuses_fails_the_watch() -> None:
 def test_over_budget_it_is_decided_again_when_the_budget_allows() -> None:
     tries = []
 
-    def budget(watch: object, at: float) -> object:
+    def budget(watch: Watch, at: float) -> Written:
         tries.append(at - T0)
         if at < T0 + 400.0:
-            return refused("3 rollbacks in 24 h are the daily budget (3)", retry_at=T0 + 400.0)(watch, at)  # type: ignore[arg-type]
-        from tests.core.player import written
-
-        return written(watch, at)  # type: ignore[arg-type]
+            return refused("3 rollbacks in 24 h are the daily budget (3)", retry_at=T0 + 400.0)(watch, at)
+        return written(watch, at)
 
     player = play(broken(write=budget)).run(500.0)
     assert [round(t) for t in tries] == [104, 400]
@@ -186,18 +183,14 @@ def test_a_person_may_roll_back_a_healthy_revision() -> None:
 
 
 def test_a_person_may_try_again_what_the_api_refused() -> None:
-    from watchdog.core.events import Written
-
     calls = []
 
-    def flaky(watch: object, at: float) -> Written:
-        from tests.core.player import written
-
+    def flaky(watch: Watch, at: float) -> Written:
         calls.append(at)
-        return Written(at=at, result="failed", reason="503") if len(calls) == 1 else written(watch, at)  # type: ignore[arg-type]
+        return Written(at=at, result="failed", reason="503") if len(calls) == 1 else written(watch, at)
 
     player = play(broken(write=flaky)).run(150.0)
-    assert player.watch.outcome is Outcome.FAILED
+    assert player.watch.reason == "The rollback of barq-fleet-api (us-central1) failed: 503."
     player.operate("rollback", reason="again")
     player.run(200.0)
     assert player.watch.outcome is Outcome.ROLLED_BACK
@@ -263,13 +256,11 @@ def test_a_signal_of_a_paused_or_held_time_is_paged_and_acted_on_when_resumed(ve
 def test_a_signal_while_the_budget_is_spent_is_acted_on_when_it_allows() -> None:
     answers = [refused("over budget", retry_at=T0 + 400.0)]
 
-    def budget(watch: object, at: float) -> object:
-        from tests.core.player import written
-
-        return (answers.pop() if answers else written)(watch, at)  # type: ignore[arg-type]
+    def budget(watch: Watch, at: float) -> Written:
+        return (answers.pop() if answers else written)(watch, at)
 
     world = World(public=down_from(100.0, until_s=150.0), own=DOWN)
-    world.write = budget  # type: ignore[assignment]
+    world.write = budget
     player = play(world).run(300.0)
     player.signal("database_corruption")
     player.run(430.0)
@@ -352,9 +343,6 @@ def test_a_green_probe_never_clears_a_user_traffic_alarm() -> None:
 
 
 def test_a_critical_row_that_asks_for_a_person_opens_an_incident_and_a_warning_does_not() -> None:
-    from tests.core.watches import sampled
-    from watchdog.core.model import Value
-
     player = play()
     for k in range(1, 8):
         player.run(60.0 * k)

@@ -2,7 +2,7 @@
 
 import json
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.core.player import Player, World, down_from, play, refused
 from tests.core.watches import NEW, OLD, T0, fails, ok, policy, sampled
 from watchdog.core import explain_text
-from watchdog.core.events import Event, Opened, Resumed, Sampled, Ticked
+from watchdog.core.events import Lag, Opened, Resumed, Sampled, Ticked
 from watchdog.core.explain import Explainer, explain
 from watchdog.core.explain_bins import MOST, WIDTHS_S, Bins
 from watchdog.core.explain_rows import CURVE, REPEATED, Curve, Ends
@@ -71,16 +71,22 @@ def day() -> Player:
     """A good release: 0.2 % errors, and a probe that fails three times for a few seconds."""
 
     def requests(at: float) -> tuple[float, float]:
-        return (1.0 if int(at / 5) % 10 == 0 else 0.0, 50.0)
+        return (3.0 if int(at / 30) % 5 == 0 else 0.0, 300.0)
 
     def public(name: str, at: float) -> ProbeAnswer:
         blips = ((600, 602), (7195, 7203), (39_955, 39_970))
         ill = name == "health" and any(T0 + start <= at < T0 + end for start, end in blips)
         return fails(at) if ill else ok(at)
 
-    player = play(World(public=public, own=public, requests=requests)).run()
+    feed = Lag(source="requests", check="error_rate", period_s=30.0, lag_s=10.0)
+    player = play(World(public=public, own=public, requests=requests, period_s=30.0), lags=(feed,)).run()
     assert player.watch.outcome is Outcome.PASSED
     return player
+
+
+@pytest.fixture(scope="module")
+def good(day: Player) -> Explanation:
+    return explain(day.journal)
 
 
 # --- why it was ---------------------------------------------------------------------------------------------------
@@ -133,7 +139,7 @@ def test_the_answer_says_what_was_broken_since_when_and_when_traffic_was_back(ha
     assert explain_text.question(e) == "Why was it rolled back?"
     assert "health_check failing: probe health failed 5 times in a row" in told
     assert "The first failed answer came at 22:23:20 UTC (+10 min)" in told
-    assert "and was enough 4.0 s later" in told
+    assert "it was enough 4.0 s later" in told
     assert f"{OLD} 100 % served again at" in told
 
 
@@ -169,9 +175,8 @@ def test_a_signal_and_a_person_are_named_as_the_reason() -> None:
 # --- why it was not -----------------------------------------------------------------------------------------------
 
 
-def test_a_good_day_says_how_near_each_row_came_and_what_its_traffic_would_have_shown(day: Player) -> None:
-    e = explain(day.journal)
-    said = why(e, ERRORS)
+def test_a_good_day_says_how_near_each_row_came_and_what_its_traffic_would_have_shown(good: Explanation) -> None:
+    e, said = good, why(good, ERRORS)
 
     assert explain_text.question(e) == "Why was it not rolled back?"
     assert not any(c.proofs for c in e.criteria if c.can_roll_back)
@@ -183,9 +188,8 @@ def test_a_good_day_says_how_near_each_row_came_and_what_its_traffic_would_have_
     assert any(line.startswith("No rollback row ever had enough evidence") for line in explain_text.answer(e))
 
 
-def test_probes_that_passed_again_are_told_with_the_longest_run_of_failures(day: Player) -> None:
-    e = explain(day.journal)
-    c = failing(e)
+def test_probes_that_passed_again_are_told_with_the_longest_run_of_failures(good: Explanation) -> None:
+    e, c = good, failing(good)
     longest = max(e.confirmations, key=lambda r: r.failures)
 
     assert c.proofs == ()
@@ -193,9 +197,8 @@ def test_probes_that_passed_again_are_told_with_the_longest_run_of_failures(day:
     assert e.tallies["health"].times == e.tallies["health"].passed == 3
     assert 1 < longest.failures < longest.needed
     assert c.peak.fullness == pytest.approx(max(r.failures / r.needed for r in e.confirmations))
-    assert f"health failed {longest.failures} of the {longest.needed} times in a row" in explain_text.row(c, e) or (
-        "never failed often enough in a row" in explain_text.row(c, e)
-    )
+    assert "A failing probe was repeated 3 times and never failed often enough in a row." in explain_text.row(c, e)
+    assert f"At most health failed {longest.failures} of the {longest.needed} times" in explain_text.row(c, e)
 
 
 def test_a_near_miss_is_told_with_its_moment_and_counts() -> None:
@@ -358,7 +361,7 @@ stories = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(stories)
 def test_the_moments_and_decisions_are_the_journals_own(story: Story) -> None:
     player = story.play()
@@ -375,27 +378,27 @@ def test_the_moments_and_decisions_are_the_journals_own(story: Story) -> None:
             assert proof.acted_at is None or any(d.at == proof.acted_at for d in w.decisions)
         if c.state.alarmed_at is not None:
             assert c.proofs[-1].at == c.state.alarmed_at
-    # A decision falls at the moment of its row's proof, unless the target was warmed, held or asked about in between.
-    waits = {"warming", "held", "paused", "resumed"} & {m.kind for m in e.course}
-    labels = {c.rule.label for c in e.criteria}
+    # A decision falls at the moment of its row's proof; only asking the target or a person first puts it off.
+    at_once = not story.tagged and not story.person and story.mode == "automatic"
     for d in w.decisions:
-        if d.criterion in labels:
-            moments = [p.at for c in e.criteria if c.rule.label == d.criterion for p in c.proofs]
-            assert moments
-            assert d.at in moments or waits or min(moments) < d.at
+        moments = [p.at for c in e.criteria if c.rule.label == d.criterion for p in c.proofs]
+        if moments:
+            assert d.at in moments if at_once else d.at >= min(moments)
+        else:
+            assert d.criterion == "operator"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(stories)
 def test_an_explanation_is_bounded_whole_and_json(story: Story) -> None:
     player = story.play()
     e = explain(player.journal)
-    until = player.watch.rollback.written_at if player.watch.rollback else None
+    until = e.watch.rollback.written_at if e.watch.rollback else None
 
     assert len(e.ends) <= MOST
     assert e.bin_s in WIDTHS_S
     assert all(a < b for a, b in pairwise((e.begins_at, *e.ends)))
-    assert e.ends[-1] == (until or player.watch.ended_at or player.watch.at)
+    assert e.ends[-1] == (until or e.watch.ended_at or e.watch.at)
     for c in e.criteria:
         assert len(c.bins) == len(e.ends)
         assert all(0.0 <= b.fullness <= 1.0 and b.total >= 0.0 for b in c.bins)
@@ -407,7 +410,7 @@ def test_an_explanation_is_bounded_whole_and_json(story: Story) -> None:
     assert json.loads(json.dumps(told, allow_nan=False)) == json.loads(json.dumps(told))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(stories, st.integers(20, 400))
 def test_asking_in_between_changes_nothing_that_was_proven(story: Story, every: int) -> None:
     player = story.play()
@@ -431,9 +434,8 @@ def test_asking_in_between_changes_nothing_that_was_proven(story: Story, every: 
 # --- bounds -------------------------------------------------------------------------------------------------------
 
 
-def test_a_whole_day_fills_sixty_bins_of_24_minutes(day: Player) -> None:
-    e = explain(day.journal)
-    c = row(e, ERRORS)
+def test_a_whole_day_fills_sixty_bins_of_24_minutes(good: Explanation) -> None:
+    e, c = good, row(good, ERRORS)
 
     assert (e.bin_s, len(e.ends), e.ends[-1]) == (1440.0, 60, T0 + 86_400.0)
     assert sum(b.total for b in c.bins) == c.counted.total
@@ -495,27 +497,20 @@ def test_a_flapping_probe_keeps_its_longest_runs() -> None:
     assert e.confirmations == tuple(sorted(e.confirmations, key=lambda r: r.at))
 
 
-def test_memory_does_not_grow_with_the_length_of_the_watch() -> None:
-    """What is kept after ten hours is hardly more than after one."""
+def test_a_day_is_explained_in_little_memory() -> None:
+    """Events are not kept: what is in memory is the watch, sixty bins and some short lists."""
     explainer = Explainer()
-
-    def events(begin: int, end: int) -> Iterator[Event]:
-        for i in range(begin, end):
-            yield sampled("error_rate", (i + 1) * 5.0, Counts(i % 3 == 0, 50.0), seen_s=(i + 1) * 5.0 + 2.0)
-
     explainer.fold(play(World(requests=None)).first)
     tracemalloc.start()
     try:
-        for event in events(0, 720):
-            explainer.fold(event)
-        early, _ = tracemalloc.get_traced_memory()
-        for event in events(720, 7200):
-            explainer.fold(event)
-        late, _ = tracemalloc.get_traced_memory()
+        for end in range(30, 86_400, 30):
+            explainer.fold(sampled("error_rate", end, Counts(end % 90 == 0, 300.0), width=30.0, seen_s=end + 2.0))
+        kept, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
-    assert late - early < 200_000
+    assert kept < 1_500_000
+    assert most < 2_000_000
 
 
 # --- journals that are not whole ----------------------------------------------------------------------------------

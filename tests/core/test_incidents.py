@@ -3,7 +3,7 @@
 import pytest
 
 from tests.core.drive import BOTH, CONTROL, DOWN, HANGS, NEW, NEWER, OK, OLD, OURS, T0, Drive, opening
-from watchdog.core.events import Resumed, Target
+from watchdog.core.events import Noticed, Resumed, Target
 from watchdog.core.model import Deploy, Missing, Split, Value
 from watchdog.core.probing import Purpose, Role
 from watchdog.core.schedule import plan
@@ -445,3 +445,24 @@ def test_24_hours_of_health_pass_and_page_nobody() -> None:
     assert drive.ending == ("ended", "passed")
     assert not drive.messages("decision", "held", "warning", "blind", "rollback_failed")
     assert [m["kind"] for m in drive.messages("opened", "window", "passed")] == ["opened", "window", "window", "passed"]
+
+
+def test_a_late_notice_forbids_the_rollback_and_names_the_target() -> None:
+    """Discovery may be faster than the pipeline: what the notice knows counts all the same."""
+    drive = Drive(opening(target=Target()))
+    drive.healthy(0, 50)
+    drive.put(Noticed(at=T0 + 50, version="2.0", previous=Split.of({OLD: 100})))
+    assert (drive.watch.deploy.version, drive.watch.target.source) == ("2.0", "caller")
+
+    drive.put(Noticed(at=T0 + 51, rollback_safe=False))
+    drive.hard_down(55)
+    assert (drive.writes, drive.watch.outcome) == (0, "failed")
+
+
+def test_a_row_over_its_limit_never_says_pass() -> None:
+    drive = Drive()
+    for minute in range(1, 30):
+        drive.counts(9, 600, minute * 60, minute * 60 + 60)
+        if drive.watch.verdicts[0].verdict == "FAIL":
+            break
+        assert drive.watch.verdicts[0].verdict == "INCONCLUSIVE"

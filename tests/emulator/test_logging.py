@@ -324,6 +324,14 @@ class TestFaults:
 
         assert await tailing.ids(1) == ids
 
+    async def test_exclude_what_a_filter_selects(self, world: World) -> None:
+        tailing = await world.tail()
+        world.server.set_fault("exclude", filter="httpRequest.status<400")
+        world.serve(3)
+        ids = world.serve(2, status=500)
+
+        assert await tailing.ids(2) == ids
+
     async def test_end_by_themselves(self, world: World) -> None:
         world.server.set_fault("permission_denied", for_s=0.05)
 
@@ -331,7 +339,15 @@ class TestFaults:
 
     @pytest.mark.parametrize(
         "fields",
-        [{"kind": "late", "sessions": 1}, {"kind": "suppress"}, {"kind": "reset", "entries": -1}, {"kind": "x"}],
+        [
+            {"kind": "late", "sessions": 1},
+            {"kind": "suppress"},
+            {"kind": "reset", "entries": -1},
+            {"kind": "x"},
+            {"kind": "exclude"},
+            {"kind": "silent", "filter": "x"},
+            {"kind": "exclude", "filter": "x"},
+        ],
     )
     async def test_that_make_no_sense_are_refused(self, world: World, fields: dict[str, object]) -> None:
         with pytest.raises(ValueError, match="LoggingFault"):

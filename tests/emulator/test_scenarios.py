@@ -25,7 +25,7 @@ expect: {outcome: passed, exit_code: 0, within_s: 9, serving: release}
 
 
 def test_demo_has_its_scenarios() -> None:
-    assert set(scenario_names()) == {"healthy", "error-rate", "hard-down", "slow", "never-ready"}
+    assert set(scenario_names()) == {"healthy", "error-rate", "hard-down", "never-ready"}
 
 
 @pytest.mark.parametrize("name", scenario_names())

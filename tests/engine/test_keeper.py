@@ -16,6 +16,7 @@ from tests.engine.world import (
     policy,
 )
 from watchdog.core.events import Signalled
+from watchdog.emulator.faults import Fault
 
 # --- what opens a watch --------------------------------------------------------------------------------------------
 
@@ -206,6 +207,41 @@ async def test_a_watch_whose_lease_outlives_its_dead_owner_is_taken_up_when_it_e
             assert runner.watch.id == watch_id
             assert house.tools.clock.now() >= dead.expires_at
             await house.at(runner, "watching")
+
+
+async def test_a_process_that_ends_right_after_an_arrival_leaves_it_to_the_next(tmp_path: Path) -> None:
+    """Either the watch is in the journal or the arrival is still news: a deploy that nobody watches must not be."""
+    async with emulated() as cloud:
+        async with kept(cloud, tmp_path / "w.db") as house:
+            await cloud.deploy(NEXT)
+            await house.watching(NEXT)
+            await house.stop()
+        async with kept(cloud, tmp_path / "w.db", settle=False) as house:
+            await house.watching(NEXT)
+            await looked(house)
+            assert len(house.runners) == 1
+
+
+async def test_an_arrival_that_was_not_remembered_opens_no_second_watch(tmp_path: Path) -> None:
+    async with emulated() as cloud:
+        async with kept(cloud, tmp_path / "w.db") as house:
+            house.store.refuses_appends_to = house.keeper.stream
+            house.store.for_good = True
+            await cloud.deploy(NEXT)
+            watch_id = (await house.watching(NEXT)).watch.id
+            await eventually(lambda: house.events("watch_opened"), "journaled")
+        async with kept(cloud, tmp_path / "w.db", settle=False) as house:
+            runner = await house.watching(NEXT)
+            await looked(house)
+            assert [r.watch.id for r in house.runners] == [runner.watch.id] == [watch_id]
+
+
+async def test_a_lone_failure_between_watches_is_asked_again_before_it_counts(tmp_path: Path) -> None:
+    async with emulated() as cloud:
+        cloud.afflict(GOOD, Fault(kind="status", for_s=0.8, at=cloud.emulator.collected.now()))
+        async with kept(cloud, tmp_path / "w.db") as house:
+            assert not house.keeper.service.sick
+            assert set(house.keeper.service.armed) == {"health"}
 
 
 async def test_a_watch_that_crashed_is_taken_up_again(tmp_path: Path) -> None:

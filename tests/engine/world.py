@@ -4,8 +4,8 @@ Everything is as `watchdog run` builds it; a test may put a `GuardedStore` in fr
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, MutableMapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -98,6 +98,21 @@ async def eventually(look: Callable[[], Any], what: str, *, within_s: float = 10
         if loop.time() > end:
             raise AssertionError(f"not within {within_s:g} s: {what}")
         await asyncio.sleep(0.02)
+
+
+async def all_at_once(cases: Mapping[str, Coroutine[Any, Any, None]]) -> None:
+    """Play cases that mostly wait at the same time; a failure names its case."""
+
+    async def play(name: str, case: Coroutine[Any, Any, None]) -> None:
+        try:
+            await case
+        except Exception as error:
+            error.add_note(f"case: {name}")
+            raise
+
+    async with asyncio.TaskGroup() as group:
+        for name, case in cases.items():
+            group.create_task(play(name, case), name=name)
 
 
 # --- the cloud ----------------------------------------------------------------------------------------------------
@@ -293,6 +308,25 @@ class House:
         await asyncio.gather(self.engine, return_exceptions=True)
 
 
+_logs: list[MutableMapping[str, Any]] = []
+_capturing = 0
+
+
+@contextmanager
+def captured() -> Iterator[list[MutableMapping[str, Any]]]:
+    """Log lines; watchdogs that run at the same time share one list, since structlog has one configuration."""
+    global _logs, _capturing  # noqa: PLW0603 - as global as what it stands for
+    _capturing += 1
+    try:
+        if _capturing > 1:
+            yield _logs
+        else:
+            with capture_logs() as _logs:
+                yield _logs
+    finally:
+        _capturing -= 1
+
+
 async def looked(house: House, times: int = 3) -> None:
     """Until the keeper has read the service so many times more: what has not happened by then will not."""
     for _ in range(times):
@@ -327,7 +361,7 @@ async def kept(
             act()
 
     async with AsyncExitStack() as stack:
-        logs = stack.enter_context(capture_logs())
+        logs = stack.enter_context(captured())
         app = await stack.enter_async_context(build(settings, policies or [policy()], discover=discover, follow=follow))
         guarded = GuardedStore(app.store)
         if traffic_control is not None:

@@ -84,21 +84,21 @@ class World:
 
     async def arrive(self) -> None:
         """Let the source read what was sent: a response that comes after all others."""
-        serial, seen = f"fence-{self._ids}", len(self._fences())
+        serial, seen = f"fence-{self._ids}", self._fences()
         self._ids += 1
         fence = Request(
             revision="fence", service=SERVICE.name, project=SERVICE.project, region=SERVICE.region,
-            ended_at=self.clock.at, latency_s=0.0, status=200, user_agent=PROBE, method="GET", url="http://x/",
+            ended_at=self.clock.at, latency_s=0.0, status=200, user_agent="fence", method="GET", url="http://x/",
             size_bytes=2, remote_ip="10.0.0.1", insert_id=serial,
         )  # fmt: skip
         if any(fault.kind == "silent" for fault in self.server.faults()) or not self.tail.covers(SERVICE):
             return  # nothing comes
         self.ledger.record(fence)
-        await until(lambda: len(self._fences()) > seen)
+        await until(lambda: self._fences() > seen)
 
-    def _fences(self) -> Sequence[float]:
+    def _fences(self) -> int:
         log = self.tail.logs.get(SERVICE)
-        return () if log is None else tuple(log._own.get("fence", ()))
+        return 0 if log is None else sum(bucket.total for bucket in log._buckets.get("fence", {}).values())
 
     async def ask(
         self, *, since: float = 0.0, revision: str = "api-2", service: ServiceKey = SERVICE, **fields: Any

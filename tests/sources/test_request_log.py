@@ -131,6 +131,18 @@ async def test_only_what_the_query_names_is_answered() -> None:
     assert limits == {"slower_than_500ms", "slower_than_500ms_upper"}
 
 
+async def test_nothing_is_said_of_what_is_not_complete_yet() -> None:
+    """A probe was answered a second ago: that its entry is not here yet is no doubt."""
+    async with world() as w:
+        await w.stand()
+        await w.serve(3, n=3)
+        await w.turn(9)
+        with capture_logs() as logs:
+            found = await w.ask(answered_at=(T0 + 3.0, T0 + 4.0, T0 + 6.0, T0 + 7.0))
+
+    assert (found, logs) == ([], [])
+
+
 async def test_entries_that_come_twice_count_once() -> None:
     async with world() as w:
         await w.stand()
@@ -170,6 +182,26 @@ async def test_a_stream_that_leaves_our_own_probes_out_is_broken_until_something
         10.0: Missing("silent_stream"),
         15.0: Counts(0, 0),
     }
+
+
+async def test_a_log_that_excludes_successes_to_save_money_is_not_believed_and_that_is_said_once() -> None:
+    """Nine of ten successes dropped would make 1 % of errors look like 9 %."""
+    async with world() as w:
+        await w.stand()
+        w.server.set_fault("exclude", filter='httpRequest.status<400 AND NOT httpRequest.userAgent:"fence"')
+        with capture_logs() as logs:
+            for second in range(1, 30, 5):
+                await w.turn(second)
+                await w.serve(second, user_agent=PROBE)
+                await w.serve(second, n=9)
+                await w.serve(second, status=500)
+            answered = tuple(T0 + second for second in range(1, 30, 5))
+            found = await w.counts(30, answered_at=answered)
+            await w.counts(30, answered_at=answered)
+
+    assert found[20.0] == found[25.0] == Missing("incomplete_log")
+    assert total(found) == (1, 1), "one bucket, before it was known"
+    assert [(e["event"], e["reason"]) for e in logs] == [("request_log_doubted", "incomplete_log")]
 
 
 async def test_entries_that_the_api_left_out_make_their_buckets_missing() -> None:

@@ -1,5 +1,7 @@
 """What a bucket is worth: counts, silence that can be believed, and silence that our own probes contradict."""
 
+from collections import deque
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,8 +75,8 @@ class TestBuckets:
         log.up.end(T0 + 100.0)
         log.forget(T0 + 200.0)
 
-        assert log._buckets == log._own == {}
-        assert read(log, 1) == [Missing("stream_down")]
+        assert (log._buckets, log._own, log._alive) == ({}, deque(), set())
+        assert read(log, 1) == [Missing("forgotten")]
 
 
 class TestSilence:
@@ -121,13 +123,72 @@ class TestSilence:
 
         assert read(log, 2, -60.0) == [NOTHING] * 2
 
-    def test_with_users_requests_in_it_is_none(self) -> None:
-        """Probes may come another way (a CDN answers them): where requests arrive, the stream is alive."""
+    def test_of_probes_that_failed_on_the_server_is_judged_by_their_arrival(self) -> None:
+        """The engine names answered probes without those; that they came shows that the stream is alive."""
         log = standing()
-        for at in (1.0, 6.0):
-            log.add(entry(at), 1.0)
+        log.add(entry(1.0, own=True, status=503), 1.0)
 
-        assert all(isinstance(bucket, Bucket) and bucket.total for bucket in read(log, 2, 2.0, 7.0))
+        assert read(log, 2, -6.0) == [NOTHING] * 2
+
+    def test_of_one_revision_is_none_while_another_of_the_service_is_heard(self) -> None:
+        """Right after a cutover the revision before may answer a probe that seems to be the new one's."""
+        log = standing()
+        log.add(Entry(SERVICE, "api-1", T0 + 1.0, 200, 0.1, own=True), 1.0)
+
+        assert read(log, 2, 1.0) == [NOTHING] * 2
+
+
+class TestCompleteness:
+    @staticmethod
+    def filled(n: int, *, lost: int) -> tuple[ServiceLog, list[float]]:
+        """`n` buckets with users' requests and a probe each, of which every `lost`-th is not in the log."""
+        log = standing()
+        for index in range(n):
+            log.add(entry(index * 5.0 + 1.0, status=500), 1.0)
+            if index % lost:
+                log.add(entry(index * 5.0 + 2.0, own=True), 1.0)
+        return log, [index * 5.0 + 2.01 for index in range(n)]
+
+    def test_a_log_that_drops_successes_is_no_evidence_of_errors(self) -> None:
+        """Half of the successes excluded would double the share of errors."""
+        log, answered = self.filled(40, lost=2)
+        found = read(log, 40, *answered)
+
+        assert found[3:] == [Missing("incomplete_log")] * 37
+        assert all(isinstance(bucket, Bucket) for bucket in found[:2]), "a single probe may be on its way"
+
+    def test_a_log_that_lost_a_few_probes_is_still_believed(self) -> None:
+        log, answered = self.filled(40, lost=10)
+
+        assert all(isinstance(bucket, Bucket) for bucket in read(log, 40, *answered))
+
+    def test_a_log_is_believed_again_once_our_probes_arrive(self) -> None:
+        log, answered = self.filled(20, lost=1)
+        for index in range(20, 130):
+            log.add(entry(index * 5.0 + 1.0), 1.0)
+            log.add(entry(index * 5.0 + 2.0, own=True), 1.0)
+            answered.append(index * 5.0 + 2.01)
+        found = log.read("api-2", FIRST + 60, FIRST + 130, [T0 + at for at in answered])
+
+        assert found[0] == Missing("incomplete_log")
+        assert isinstance(found[-1], Bucket)
+        assert sum(isinstance(bucket, Missing) for bucket in found) < 20
+
+    def test_a_stretch_in_which_nothing_came_does_not_count_against_what_came_later(self) -> None:
+        log = standing()
+        answered = [at + 0.01 for at in range(0, 300, 5)]
+        for at in (1.0, *range(250, 300, 5)):
+            log.add(entry(at), 1.0)
+            log.add(entry(at, own=True), 1.0)
+        found = read(log, 60, *answered)
+
+        assert found[2:49] == [Missing("silent_stream")] * 47
+        assert all(isinstance(bucket, Bucket) for bucket in found[50:])
+
+    def test_nothing_is_known_of_it_without_probes(self) -> None:
+        log, _ = self.filled(40, lost=1)
+
+        assert all(isinstance(bucket, Bucket) for bucket in read(log, 40))
 
 
 class TestSpans:

@@ -19,6 +19,8 @@ PLAIN: Final = "_.:-=+*#"
 """The same where the output cannot show blocks."""
 NOTHING: Final = "·"
 HALF: Final = 0.5
+LEAST: Final = 2
+"""Points from which on the way to a proof is worth a line."""
 
 
 def page(view: View, *, blocks: bool = True) -> RenderableType:
@@ -128,6 +130,13 @@ def _rows(rows: Sequence[View], *, blocks: bool) -> list[RenderableType]:
     return out
 
 
+def _way(proof: View, *, blocks: bool) -> Text:
+    """How the evidence grew from a tenth of the proof to all of it."""
+    text = Text(f"{clock_text(proof['approach'][0][0])} ", style="dim")
+    text.append_text(sparkline([full for _, full in proof["approach"]], blocks=blocks))
+    return text.append(f" {clock_text(proof['at'])}", style="dim")
+
+
 def _label(c: View) -> str:
     window = c.get("window") if c.get("table") == "window_criteria" else None
     return _safe(c["label"]) + (f" ({WINDOW_NAMES.get(str(window), window)})" if window else "")
@@ -149,24 +158,27 @@ def _confirmations(view: View) -> list[RenderableType]:
         table.add_row(
             Text(clock_text(r["at"]), style="dim"),
             _safe(r["probe"]),
-            f"{r['failures']} of {r['needed']} failures in a row",
+            f"{r['failures']} failures in a row, {r['needed']} needed",
             Text(ended.get(str(r["ended"]), str(r["ended"])), style="bold red" if r["ended"] == "proven" else ""),
             Text(_safe(r["detail"]), style="dim"),
         )
     every: Mapping[str, View] = view.get("confirmations_in_all") or {}
-    in_all = ", ".join(f"{_safe(n)} {t['times']} times, {t['passed']} ended by a pass" for n, t in every.items())
-    return [_indented(table), _indented(Text(f"In all: {in_all}.", style="dim"))]
+    in_all = ", ".join(f"{_safe(n)} {t['times']} ({t['passed']})" for n, t in every.items())
+    return [_indented(table), _indented(Text(f"Times in all (ended by a pass): {in_all}.", style="dim"))]
+
+
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{n} times"
 
 
 def _missing(view: View) -> list[RenderableType]:
     table = Table.grid(padding=(0, 2, 0, 0))
     for gap in view.get("missing") or ():
-        times = "once" if gap["times"] == 1 else f"{gap['times']} times"
         last = "goes on" if gap["goes_on"] else f"until {clock_text(gap['until'])}"
         table.add_row(
             _safe(gap["check"]),
             _safe(str(gap["reason"]).replace("_", " ")),
-            f"{span_text(gap['seconds'])} in all, {times}",
+            f"{span_text(gap['seconds'])} in all, {_times(gap['times'])}",
             Text(f"from {clock_text(gap['first_at'])}, {last}", style="dim"),
         )
     return [_indented(table)] if table.row_count else []

@@ -33,6 +33,9 @@ def pursue(step: Step) -> None:
         if rule.family is Family.PROBES and state.check in watch.probes and not watch.armed(state.check):
             hard_down.warn_once(step, state.check, state.reason)
             continue
+        if rule.family is Family.PROBES and evaluate.is_over(watch, i):
+            evaluate.settle(watch, i)  # it was raised while something else was in the way, and has not failed since
+            continue
         trigger = Trigger(criterion=rule.label, sentence=state.reason, rule=i, at=watch.at, bad_share=state.bad_share)
         if rule.family is Family.PROBES and hard_down.at_the_edge(watch, state.check):
             hard_down.hold_edge(step, trigger)

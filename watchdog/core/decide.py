@@ -12,6 +12,8 @@ from watchdog.core.text import clock, span
 TIMELINE = 200
 """Lines of the timeline that a watch keeps."""
 DECISIONS = 50
+RETRY_S = 60.0
+"""A refused rollback is not decided again sooner than this."""
 FIRM = frozenset({"person", "retry", "refused"})
 """Holds that no probe's answer may end or replace."""
 SIGNAL = "signal:"
@@ -229,6 +231,8 @@ def refuse(step: Step, trigger: Trigger, reason: str, todo: str, *, retry_at: fl
     A refusal that ends by itself before the watch does is decided again at `retry_at`.
     """
     watch = step.watch
+    if retry_at is not None:
+        retry_at = max(retry_at, watch.at + RETRY_S)
     again = retry_at is not None and retry_at < watch.ends_at
     sentence = f"Not rolling back {messages.place(watch)} although {trigger.sentence}: {reason}."
     if watch.rollback is None:

@@ -289,6 +289,21 @@ def _waiting(watch: Watch, index: int, rule: Rule, state: RuleState) -> RuleStat
     return state
 
 
+def is_over(watch: Watch, index: int) -> bool:
+    """Whether nothing bad was seen for longer than the alarm took to prove."""
+    state = watch.verdicts[index]
+    stream = watch.streams.get((state.source, state.check, watch.rules.rules[index].scope))
+    if stream is None:
+        return False
+    newest = max((p.end for p in stream.series.points if p.bad), default=-inf)
+    return watch.at - newest > state.proof_s
+
+
+def settle(watch: Watch, index: int) -> None:
+    """The present alarm needs no action any more; another one will."""
+    _set(watch, index, watch.verdicts[index]._replace(decided=True))
+
+
 def _is_failing(watch: Watch, rule: Rule) -> bool:
     return rule.family is Family.PROBES and any(watch.probes[c].streak for c in rule.checks if c in watch.probes)
 
@@ -315,10 +330,24 @@ def _verdict(  # noqa: PLR0911 - one case a return
     if rule.family is Family.PROBES:
         return (*_probes_say(watch, rule, gone), False)
     seen, needed = evidence(watch, index)
+    if over := _over(watch, index):
+        return Verdict.INCONCLUSIVE, over, False
     if seen >= needed:
         return Verdict.PASS, "", False
+    if gone:
+        return (Verdict.ERROR if "source_error" in gone else Verdict.INCONCLUSIVE), _why(gone), False
     little = f"too little traffic so far: {seen:.0f} requests, {needed:.0f} would show five times the limit"
     return Verdict.INCONCLUSIVE, little, False
+
+
+def _over(watch: Watch, index: int) -> str:
+    """Why a row must not say PASS although nothing is proven: its counts lie over the limit. Empty when they do not."""
+    rule = watch.rules.rules[index]
+    for stream in watch.streams.values():
+        if index in stream.rules and stream.series.total and stream.series.bad > rule.p0 * stream.series.total:
+            so_far = share(stream.series.bad / stream.series.total)
+            return f"{so_far} so far is over what the limit allows ({share(rule.p0)}), but not proven yet"
+    return ""
 
 
 def _probes_say(watch: Watch, rule: Rule, gone: list[str]) -> tuple[Verdict, str]:

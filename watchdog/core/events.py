@@ -131,6 +131,18 @@ class Operated:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Noticed:
+    """A deploy notice that came after the watch had opened: what it knows better. Empty fields say nothing."""
+
+    at: float
+    version: str = ""
+    deployer: str = ""
+    notes: str = ""
+    rollback_safe: bool = True
+    previous: Split = field(default_factory=Split)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
     """How the traffic write ended: `done`, `refused` (preflight, budget), `observed` (mode), `failed` (the API),
     `superseded` or `overridden` (somebody else moved traffic first).
@@ -161,4 +173,4 @@ class Ticked:
     at: float
 
 
-Event = Opened | Sampled | Probed | TrafficSeen | Signalled | Operated | Written | Resumed | Ticked
+Event = Opened | Sampled | Probed | TrafficSeen | Signalled | Operated | Noticed | Written | Resumed | Ticked

@@ -280,12 +280,14 @@ class Explainer:
         for d in self._decisions.all():
             if d.criterion == rule.label and proof.at <= d.at <= until:
                 return replace(proof, acted_at=d.at, led_to=d.reason)
+        others = [h for h in self._holds.all(watch) if h.criterion != rule.label]
+        if any(h.at <= proof.at < (h.until or inf) for h in others):
+            return replace(proof, led_to="Not acted on by itself: a rollback was being held.")
         rolled = next((d for d in self._decisions.all() if d.action == Action.ROLLBACK and d.at <= until), None)
-        hold = next((h for h in self._holds.all(watch) if h.at <= until and (h.until or inf) >= proof.at), None)
         if rolled is not None:
             return replace(proof, led_to=f"Nothing of its own: {rolled.criterion} had decided about the rollback.")
-        if hold is not None:
-            return replace(proof, led_to=f"Nothing: held, since {hold.reason}.")
+        if any(h.criterion == rule.label and proof.at <= h.at <= until for h in self._holds.all(watch)):
+            return replace(proof, led_to="It was held.")
         if proof.cleared_at is not None and rule.row.action is Action.ROLLBACK:
             return replace(proof, led_to="Nothing: it cleared before anything was decided.")
         return proof

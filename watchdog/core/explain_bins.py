@@ -100,11 +100,12 @@ class Bins:
         bin_.verdicts[index] = worse(bin_.verdicts[index], self.verdicts[index])
 
     def pass_to(self, at: float, watch: Watch) -> bool:
-        """Close every bin that ends before or at a moment; `watch` is how things were until then. True when one did."""
-        over = at >= self._end
+        """Close every bin that ends before a moment, which itself is its last; `watch` is how things were until then.
+        True when one did."""
+        over = at > self._end
         if over:
             known, values = counts(watch), [state.value for state in watch.verdicts]
-            while at >= self._end:
+            while at > self._end:
                 self._open.counts, self._open.values = known, values
                 self._done.append(self._open)
                 self._open = self._fresh()

@@ -62,7 +62,7 @@ def _rolled_back(e: Explanation) -> list[str]:
     if proof is not None and proof.began_at < proof.at:
         first = "The first failed answer came" if trigger.probe else "The evidence began to grow"
         later = span_text(proof.at - proof.began_at)
-        told.append(f"{first} at {_when(e, proof.began_at)}, and was enough {later} later, at {_when(e, proof.at)}.")
+        told.append(f"{first} at {_when(e, proof.began_at)}; it was enough {later} later, at {_when(e, proof.at)}.")
     elif proof is not None:
         told.append(f"The evidence was enough at {_when(e, proof.at)}.")
     told += [_hold(h) for h in e.holds if h.at <= rollback.decided_at]
@@ -99,7 +99,8 @@ def _kept(e: Explanation) -> list[str]:
         told.append("It is paused: evidence is gathered, nothing is written.")
     rows = [c for c in e.criteria if c.can_roll_back]
     proven = [c for c in rows if c.proofs]
-    told += [f"{c.rule.label}: {row(c, e)}" for c in proven]
+    if standing is None:
+        told += [f"{c.rule.label}: {row(c, e)}" for c in proven]
     if not rows:
         return [*told, "No row of the policy rolls back."]
     if not proven:

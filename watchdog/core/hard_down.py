@@ -105,8 +105,8 @@ def _begin(step: Step, event: Probed, answer: ProbeAnswer) -> None:
 
 
 def _answered(c: Confirmation, attempt: int, answer: ProbeAnswer) -> Confirmation:
-    if attempt < c.settled:
-        return c
+    if attempt < c.settled:  # counted from one again, after a restart of the asking
+        return replace(c, last=answer) if answer.failed else c
     waiting = {**c.waiting, attempt: answer}
     settled, failures, reasons, last = c.settled, c.failures, c.reasons, c.last
     while settled in waiting:
@@ -170,10 +170,9 @@ def at_the_edge(watch: Watch, name: str) -> bool:
 
 def _answered_for(watch: Watch) -> None:
     """The alarms that the same failing probes raised in the meter are over with the hold that they led to."""
-    watch.verdicts = tuple(
-        s._replace(decided=True) if s.alarmed_at is not None and r.family is Family.PROBES and r.is_meter else s
-        for r, s in zip(watch.rules.rules, watch.verdicts, strict=True)
-    )
+    for i in watch.rules.rollback:
+        if watch.rules.rules[i].family is Family.PROBES and watch.verdicts[i].alarmed_at is not None:
+            evaluate.settle(watch, i)
 
 
 def taken_up(step: Step) -> None:

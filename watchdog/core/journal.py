@@ -11,6 +11,7 @@ from typing import Any
 from watchdog.core.events import (
     Event,
     Lag,
+    Noticed,
     Opened,
     Operated,
     Probed,
@@ -46,6 +47,7 @@ KINDS: Mapping[type, str] = {
     TrafficSeen: "traffic_seen",
     Signalled: "signalled",
     Operated: "operated",
+    Noticed: "deploy_noticed",
     Written: "traffic_written",
     Resumed: "watch_resumed",
     Ticked: "ticked",
@@ -240,6 +242,14 @@ def encode(event: Event) -> tuple[str, int, dict[str, Any]]:
                 "after": encode_split(event.after),
                 "retry_at": event.retry_at,
             }
+        case Noticed():
+            body = {
+                "version": event.version,
+                "deployer": event.deployer,
+                "notes": event.notes,
+                "rollback_safe": event.rollback_safe,
+                "previous": encode_split(event.previous),
+            }
         case Signalled():
             body = {"signal": event.signal, "by": event.by, "reason": event.reason}
         case Operated():
@@ -327,6 +337,8 @@ def _decode(kind: str, at: float, b: Mapping[str, Any]) -> Event:  # noqa: PLR09
                 after=decode_split(b["after"]),
                 retry_at=b["retry_at"],
             )
+        case "deploy_noticed":
+            return Noticed(at=at, **{**b, "previous": decode_split(b["previous"])})
         case "signalled":
             return Signalled(at=at, **b)
         case "operated":

@@ -1,5 +1,6 @@
 """Traffic as it is seen: the cutover, promotions, who took it away, and how our own write ended."""
 
+from dataclasses import replace
 from math import inf
 
 from watchdog.core import (
@@ -9,7 +10,7 @@ from watchdog.core import (
     recovery,
 )
 from watchdog.core.decide import Step
-from watchdog.core.events import TrafficSeen, Written
+from watchdog.core.events import Noticed, Target, TrafficSeen, Written
 from watchdog.core.model import Outcome, State
 from watchdog.core.text import clock
 
@@ -56,9 +57,8 @@ def _while_rolling_back(step: Step, event: TrafficSeen) -> None:
         return
     gone = rollback.restored_at is not None or not event.split.percent_of(watch.revision)
     if rollback.written_at is not None and gone and event.newer and not event.split.same_traffic(rollback.after):
-        recovery.end(
-            step, Outcome.ROLLED_BACK, f"Rolled back to {rollback.after}; a newer revision has taken over since."
-        )
+        reason = f"Rolled back to {rollback.after}; a newer revision has taken over since."
+        ending.end(step, Outcome.ROLLED_BACK, reason)
         return
     recovery.traffic(step, event)
 
@@ -112,3 +112,25 @@ def written(step: Step, event: Written) -> None:
         ending.end(step, Outcome(event.result), event.reason)
     else:
         recovery.written(step, event)
+
+
+def noticed(step: Step, event: Noticed) -> None:
+    """A notice that came after discovery had opened the watch: it may know what could not be seen. What it forbids
+    counts from now on; a target that was a guess gives way to the caller's word."""
+    watch = step.watch
+    deploy = watch.deploy
+    watch.deploy = replace(
+        deploy,
+        version=event.version or deploy.version,
+        deployer=event.deployer or deploy.deployer,
+        notes=event.notes or deploy.notes,
+        rollback_safe=deploy.rollback_safe and event.rollback_safe,
+    )
+    said = [f"version {event.version}"] if event.version else []
+    if not event.rollback_safe:
+        said.append("not safe to roll back: it will page instead")
+    if event.previous.shares and watch.rollback is None:
+        watch.target = Target(split=event.previous, source="caller")
+        said.append(f"before it served {event.previous}")
+    step.note("notice", f"A deploy notice came: {', '.join(said) or 'nothing new in it'}.")
+    step.announce("deploy_noticed", rollback_safe=watch.deploy.rollback_safe, version=watch.deploy.version)

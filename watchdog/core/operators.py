@@ -10,6 +10,9 @@ from watchdog.core.model import State
 from watchdog.core.state import Hold, Trigger
 from watchdog.core.text import clock, span
 
+UNDONE = frozenset({"observed", "failed"})
+"""Rollbacks that moved no traffic: a person may ask for one all the same."""
+
 
 def operate(step: Step, event: Operated) -> None:
     """Carry out a person's word and record who said it."""
@@ -49,7 +52,7 @@ def operate(step: Step, event: Operated) -> None:
 
 def _rollback(step: Step, event: Operated, who: str, said: str) -> None:
     watch = step.watch
-    if watch.rollback is not None and watch.rollback.stage != "observed":
+    if watch.rollback is not None and (watch.rollback.stage not in UNDONE or watch.rollback.written_at is not None):
         step.note("ignored", f"{who} asked for a rollback{said}; this watch has had its one already.")
         return
     if watch.cutover_at is None or not watch.target.split.shares:

@@ -199,6 +199,16 @@ def counts_needed(watch: Watch) -> tuple[float, float]:
     return seen, min((m.enough if share is None else m.enough_at(share) for m in meters), default=inf)
 
 
+def _counts_are_clean(watch: Watch) -> bool:
+    """Whether what was counted on the restored revision is within the limit: at high traffic enough requests come long
+    before an alarm could."""
+    rollback = watch.rollback
+    if rollback is None or rollback.trigger.rule is None:
+        return True
+    p0 = watch.rules.rules[rollback.trigger.rule].p0
+    return all(s.bad <= p0 * s.total for s in watch.recovery.values())
+
+
 def _alarm_returned(watch: Watch) -> bool:
     return any(s.alarming(0) for s in watch.recovery.values())
 
@@ -217,7 +227,7 @@ def _conclude(step: Step) -> None:
     if sick and waited >= NO_HELP_AFTER_S and not rollback.said:
         _no_help(step, rollback)
         return
-    if probes_fine and seen >= needed and not sick:
+    if probes_fine and seen >= needed and _counts_are_clean(watch) and not sick:
         _recovered(step, rollback, proven=True)
     elif probes_fine and not sick and waited >= policy.rollback.verify_for_s:
         _recovered(step, rollback, proven=False)

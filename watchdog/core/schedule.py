@@ -88,7 +88,10 @@ def _confirming(watch: Watch) -> set[Ask]:
         roles = {role}
         if watch.probe(name).url is None:
             roles |= {r for r in (Role.OWN, Role.CONTROL) if watch.tag_url(r) is not None}
-        asks |= {Ask(name, r, Purpose.CONFIRM, c.rule.every_s, c.failed_at) for r in roles}
+        # What is proven but may not act is asked on at leisure: only the control's pass would change that.
+        idle = c.complete and not watch.armed(name)
+        every = watch.probing.probe_every_s if idle else c.rule.every_s
+        asks |= {Ask(name, r, Purpose.CONFIRM, every, c.failed_at) for r in roles}
     return asks
 
 

@@ -221,6 +221,8 @@ def guilty_images(bad: RevisionState | None, good: Iterable[RevisionState]) -> t
 
 def why_not_release(service: Service, latest: str, revision: RevisionState | None, at: float) -> str | None:
     """None when traffic may follow the latest Ready revision again; else why not."""
+    if service.pinned is None:
+        return "no rollback of ours has pinned the traffic, so there is nothing to release"
     by_name = service.known_bad.get(service.bad_revisions.get(latest, ""), 0.0) > at
     by_print = revision is not None and revision.fingerprint in bad_fingerprints(service, at)
     if by_name or by_print:

@@ -29,6 +29,7 @@ from watchdog.core.commands import Command
 from watchdog.core.decide import Step
 from watchdog.core.events import (
     Event,
+    Noticed,
     Opened,
     Operated,
     Probed,
@@ -175,6 +176,8 @@ def _apply(step: Step, event: Event) -> None:
             _probed(step, event)
         case TrafficSeen():
             moves.traffic(step, event)
+        case Noticed():
+            moves.noticed(step, event)
         case Signalled():
             alarms.signal(step, event)
         case Operated():

@@ -165,7 +165,7 @@ class LoggingServer:
             if request.project not in session.projects:
                 continue
             fields = fields_of(request) if fields is None else fields
-            if not session.selects(fields):
+            if not session.selects(fields) or self._faults.excludes(clock.now(), fields):
                 continue
             late_s = self._faults.late_s(clock.now()) if late_s is None else late_s
             self._serial += 1

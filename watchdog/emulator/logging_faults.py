@@ -9,6 +9,7 @@
 | `silent` | nothing is delivered and nothing is said: what is due meanwhile is lost |
 | `duplicate` | a `share` of the entries comes twice, in two responses |
 | `late` | a `share` of the entries comes `late_s` later |
+| `exclude` | entries that `filter` selects are nobody's, as with an exclusion filter of the project's sink |
 
 `reset` and `expire` meet sessions that are open as well as new ones.
 """
@@ -16,6 +17,8 @@
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from watchdog.emulator.logging_filter import Fields, parse
 
 LoggingFaultKind = Literal[
     "unavailable",
@@ -28,6 +31,7 @@ LoggingFaultKind = Literal[
     "silent",
     "duplicate",
     "late",
+    "exclude",
 ]
 REFUSALS = ("unavailable", "permission_denied", "resource_exhausted", "internal")
 CUTS = ("reset", "expire")
@@ -47,6 +51,8 @@ class LoggingFault(BaseModel):
     reason: Literal["RATE_LIMIT", "NOT_CONSUMED"] = "RATE_LIMIT"
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     late_s: Annotated[float, Field(gt=0)] = 10.0
+    filter: str = ""
+    """In the Logging query language."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -54,6 +60,9 @@ class LoggingFault(BaseModel):
             raise ValueError(f"`{self.kind}` concerns entries, not sessions: say `for_s`, `entries`, or clear it")
         if self.kind == "suppress" and not self.entries:
             raise ValueError("`suppress` needs `entries`: how many are left out")
+        if bool(self.filter) != (self.kind == "exclude"):
+            raise ValueError("`exclude` needs a `filter`, and nothing else has one")
+        parse(self.filter)
         return self
 
 
@@ -66,6 +75,7 @@ class _Entry:
         self.sessions = fault.sessions
         self.entries = fault.entries
         self.owed = 0.0
+        self.excludes = parse(fault.filter)
 
     @property
     def used_up(self) -> bool:
@@ -132,6 +142,11 @@ class LoggingFaultBook:
         """By how much the entry that is recorded now comes later."""
         found = self._shares("late", now)
         return 0.0 if found is None else found.fault.late_s
+
+    def excludes(self, now: float, fields: Fields) -> bool:
+        """Whether the entry that is recorded now goes nowhere."""
+        self._expire(now)
+        return any(e.fault.kind == "exclude" and e.excludes(fields) for e in self._entries)
 
     def _shares(self, kind: str, now: float) -> _Entry | None:
         found = self._first((kind,), now)

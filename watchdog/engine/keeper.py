@@ -14,7 +14,7 @@ import structlog
 from watchdog.core import service as facts
 from watchdog.core import traffic
 from watchdog.core import watch as folding
-from watchdog.core.events import Opened, Resumed, TrafficSeen, Written
+from watchdog.core.events import Noticed, Opened, Resumed, TrafficSeen, Written
 from watchdog.core.journal import decode
 from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Split, State
 from watchdog.core.policy import Policy, ProbeConfig
@@ -188,7 +188,8 @@ class Keeper:
         """The service's open watches that are not run here."""
         rows = await self.tools.store.watches(open_only=True)
         mine = (self.key.project, self.key.region, self.key.name)
-        return [r for r in rows if (r.project, r.region, r.service) == mine and r.id not in self.runners]
+        known = self._unreadable | set(self.runners)
+        return [r for r in rows if (r.project, r.region, r.service) == mine and r.id not in known]
 
     async def _take_up(self, watch_id: str, journalist: Journalist) -> None:
         watch: Watch | None = None
@@ -204,8 +205,7 @@ class Keeper:
             except Exception:  # noqa: BLE001 - supervision: said, and the rest goes on
                 _log.exception("event_not_folded", watch=watch_id, seq=record.seq, kind=record.kind)
         if watch is None or not watch.open:
-            if watch_id not in self._unreadable:
-                _log.error("watch_not_resumed", watch=watch_id, events=count, why="its journal opens no watch")
+            _log.error("watch_not_resumed", watch=watch_id, events=count, why="its journal opens no watch")
             self._unreadable.add(watch_id)
             await journalist.release()
             return
@@ -267,6 +267,8 @@ class Keeper:
             revision = notice.revision or state.latest_created or state.latest_ready
             existing = self.open_runner(revision)
             if existing is not None:
+                if letters or notice.by_hand:
+                    existing.put(_told(notice, self.tools.clock.now()))
                 await self.remember(letters=letters)
                 return existing
             for row in await self._open_rows():
@@ -550,6 +552,17 @@ class Keeper:
         if (armed, sick) != (dict(self.service.armed), set(self.service.sick)):
             _log.info("probes_seen", service=str(self.key), armed=sorted(armed), sick=sorted(sick))
             await self.remember(facts.probes_seen(self.tools.clock.now(), armed=armed, sick=sick))
+
+
+def _told(notice: Notice, at: float) -> Noticed:
+    return Noticed(
+        at=at,
+        version=notice.version,
+        deployer=notice.deployer,
+        notes=notice.notes,
+        rollback_safe=notice.rollback_safe,
+        previous=Split.of(notice.previous),
+    )
 
 
 def config_hash(probe: ProbeConfig) -> str:

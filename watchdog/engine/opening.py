@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from watchdog.core import traffic
 from watchdog.core.events import Lag, Opened, Target
@@ -179,7 +180,10 @@ def _notes(
     missing = [m for m in metering.baseline_metrics(policy) if m not in baselines]
     if missing:
         notes.append(f"No value before the deploy for {', '.join(missing)}: rows relative to it are inconclusive.")
-    slow = max((lag.lag_s + lag.period_s for lag in lags), default=0.0)
+    fastest: dict[str, float] = {}
+    for lag in lags:
+        fastest[lag.check] = min(lag.lag_s + lag.period_s, fastest.get(lag.check, inf))
+    slow = max(fastest.values(), default=0.0)
     if slow > metering.LATE_S:
         prompt = sorted({lag.source for lag in lags if lag.lag_s + lag.period_s <= metering.LATE_S})
         until = ", ".join(["probes", "signals", *prompt])

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
+import structlog
+
 from watchdog.core.catalogue import Family, family
 from watchdog.core.model import Counts, Evidence, Missing, Sample, ServiceKey, Value
 from watchdog.core.policy import Policy
@@ -24,7 +26,7 @@ from watchdog.ports import Clock, Feed, MetricQuery
 from watchdog.sources.cloud_run_readings import UPPER
 from watchdog.sources.log_tail import Tail
 from watchdog.sources.logging_client import LoggingClient
-from watchdog.sources.request_tally import LAG_S, PERIOD_S, Bucket
+from watchdog.sources.request_tally import INCOMPLETE, LAG_S, PERIOD_S, SILENT, Bucket
 
 MINUTE_S: Final = 60.0
 """`request_rate` is a reading, not evidence that adds up: over 5 s it would say little more than chance."""
@@ -35,6 +37,12 @@ LOAD_S: Final = 1.5
 SETTLE_S: Final = 1.0
 """How long the opening of a watch waits for Google's package, and then to learn whether the log may be read."""
 GRID_SLACK: Final = 1e-6
+DOUBT: Final = (
+    "the service answers our probes and they are not in its request log: see whether an exclusion filter drops "
+    "requests, or a cache answers them; until then Cloud Monitoring alone is believed"
+)
+
+log = structlog.get_logger(__name__)
 
 Read = Sequence[Bucket | Missing]
 
@@ -46,6 +54,7 @@ class RequestLog:
         self._client = client
         self._clock = clock
         self._tails: dict[str, Tail] = {}
+        self._doubted: dict[tuple[ServiceKey, str], str] = {}
 
     @property
     def name(self) -> str:
@@ -88,20 +97,21 @@ class RequestLog:
 
     async def sample(self, query: MetricQuery, *, now: float) -> Sequence[Sample]:
         """See `ports.Source.sample`. Never raises: trouble is logged when it begins and ends, and its buckets are
-        `Missing`, with the reasons `stream_down`, `suppressed` and `silent_stream`."""
+        `Missing`: `stream_down`, `suppressed`, `silent_stream`, `incomplete_log`, or `forgotten` after 11 minutes."""
         found = self._tail(query.service).want(query.service)
         first, last = _grid(query, PERIOD_S, now)
         first_minute, last_minute = _grid(query, MINUTE_S, now)
-        begin = min(first, first_minute * BUCKETS_A_MINUTE)
-        end = max(last, last_minute * BUCKETS_A_MINUTE)
-        read = found.read(query.revision, begin, end, query.answered_at)
+        minutes = range(first_minute, last_minute)
+        begin = min(first, first_minute * BUCKETS_A_MINUTE) if minutes else first
+        read = found.read(query.revision, begin, last, query.answered_at)
+        self._note(query, read)
         samples = [
             self._sample(query, check, index * PERIOD_S, PERIOD_S, evidence, now)
             for index in range(first, last)
             for check, evidence in _evidence(read[index - begin], query).items()
         ]
         if not query.metrics or "request_rate" in query.metrics:
-            for minute in range(first_minute, last_minute):
+            for minute in minutes:
                 at = minute * BUCKETS_A_MINUTE - begin
                 rate = _rate(read[at : at + BUCKETS_A_MINUTE])
                 samples.append(self._sample(query, "request_rate", minute * MINUTE_S, MINUTE_S, rate, now))
@@ -112,6 +122,20 @@ class RequestLog:
         if tail is None:
             tail = self._tails[service.project] = Tail(service.project, self._client, self._clock)
         return tail
+
+    def _note(self, query: MetricQuery, read: Read) -> None:
+        """Log when the log of a revision begins to contradict our probes, and when it ends."""
+        key, newest = (query.service, query.revision), read[-1] if read else None
+        doubt = newest.reason if isinstance(newest, Missing) and newest in (SILENT, INCOMPLETE) else ""
+        if newest is None or doubt == self._doubted.get(key, ""):
+            return
+        said = {"service": str(query.service), "revision": query.revision}
+        if doubt:
+            self._doubted[key] = doubt
+            log.warning("request_log_doubted", **said, reason=doubt, todo=DOUBT)
+        else:
+            del self._doubted[key]
+            log.info("request_log_believed", **said)
 
     def _sample(
         self, query: MetricQuery, check: str, start: float, width_s: float, evidence: Evidence, now: float

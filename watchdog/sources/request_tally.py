@@ -1,8 +1,10 @@
-"""What the request log said, revision by revision in buckets of 5 s, and how far its silence can be believed.
+"""What the request log said, revision by revision in buckets of 5 s, and how far it can be believed.
 
 Pure: no I/O and no clock. A bucket is evidence only when the stream stood, without a suppressed entry, from its
-beginning until its lag was over. An empty one means "no requests", unless our own probes contradict it: a probe that
-the revision answered is a request too, so when its entry is not there the stream delivers nothing, whatever it says.
+beginning until its lag was over, and when our own probes don't contradict it: one that the revision answered is a
+request too. When nothing at all came where a probe was answered, the stream is silent, whatever it says. When requests
+came but too few of our probes, the log is incomplete: exclusion filters that drop successes are a common way to save
+money, and would make every error look many times as frequent as it is.
 """
 
 import math
@@ -19,17 +21,21 @@ PERIOD_S: Final = 5.0
 LAG_S: Final = 10.0
 """After the end of a bucket. Entries come some 3 s after their request has ended: Logging's own path, and the second
 that the session buffers. One that comes later still changes its bucket."""
-KEEP_S: Final = 420.0
-"""How long buckets are kept: a little longer than the engine asks back."""
+KEEP_S: Final = 660.0
+"""How long buckets are kept: what the engine asks back, and what is looked back at from there."""
 MATCH_S: Final = 5.0
 """How far our own clock may place a probe's end from where the log places it."""
-LOOK_BACK: Final = 24
-"""Buckets before the first one asked for, from which silence is judged: two intervals of the slowest probes."""
+LOOK_BACK: Final = 60
+"""Buckets (5 min) in which our probes are counted: five of the slowest ones."""
+ARRIVES: Final = 0.8
+"""The share of our probes that a complete log has; a single one may be on its way."""
 MOST_OWN: Final = 2000
 
 STREAM_DOWN: Final = Missing("stream_down")
 SUPPRESSED: Final = Missing("suppressed")
 SILENT: Final = Missing("silent_stream")
+INCOMPLETE: Final = Missing("incomplete_log")
+FORGOTTEN: Final = Missing("forgotten")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +131,22 @@ class ServiceLog:
         self.suppressed = Spans()
         """When the API left entries out."""
         self._buckets: dict[str, dict[int, Bucket]] = {}
-        self._own: dict[str, deque[float]] = {}
+        self._alive: set[int] = set()
+        """Buckets in which anything of the service came."""
+        self._own: deque[float] = deque(maxlen=MOST_OWN)
+        """When probes of ours ended that got no server error, of whichever revision: right after a cutover, the one
+        before still answers some."""
+        self._oldest = 0
 
     def add(self, entry: Entry, weight: float) -> None:
-        """Count an entry that stands for `weight` requests; our own probes show only that the stream is alive."""
+        """Count an entry that stands for `weight` requests; our own probes only show what the log is worth."""
+        index = math.floor(entry.ended_at / PERIOD_S)
+        self._alive.add(index)
         if entry.own:
-            self._own.setdefault(entry.revision, deque(maxlen=MOST_OWN)).append(entry.ended_at)
+            if entry.status < 500:
+                self._own.append(entry.ended_at)
             return
         buckets = self._buckets.setdefault(entry.revision, {})
-        index = math.floor(entry.ended_at / PERIOD_S)
         bucket = buckets.get(index)
         if bucket is None:
             bucket = buckets[index] = Bucket()
@@ -142,54 +155,79 @@ class ServiceLog:
     def read(self, revision: str, first: int, last: int, answered_at: Sequence[float]) -> list[Bucket | Missing]:
         """The buckets `[first, last)`, numbered from the Unix epoch, all past their lag.
 
-        `answered_at`: when probes of ours were answered by this revision (Unix seconds, ascending).
+        `answered_at`: when probes of ours were answered by this revision without a server error (Unix seconds,
+        ascending).
         """
         buckets = self._buckets.get(revision, {})
-        own = sorted(self._own.get(revision, ()))
-        found: list[Bucket | Missing] = []
-        silent = False
-        for index in range(first - LOOK_BACK, last):
-            start, bucket = index * PERIOD_S, buckets.get(index)
+        own = sorted(self._own)
+        found: list[Bucket | Missing] = [FORGOTTEN] * (min(last, self._oldest) - first)
+        silent, probes = False, _Probes()
+        for index in range(max(first - LOOK_BACK, self._oldest), last):
+            start = index * PERIOD_S
             until = start + PERIOD_S + LAG_S
+            read: Bucket | Missing
             if not self.up.covers(start, until):
-                silent = False
-                read: Bucket | Missing = STREAM_DOWN
+                silent, read = False, STREAM_DOWN
             elif self.suppressed.touches(start, until):
-                silent = False
-                read = SUPPRESSED
-            elif bucket is not None:
-                silent = False
-                read = bucket
+                silent, read = False, SUPPRESSED
             else:
-                silent = _is_silent(start, answered_at, own, before=silent)
-                read = SILENT if silent else NOTHING
+                if index in self._alive:
+                    silent = False
+                    probes.add(index, _within(answered_at, start), _within(own, start))
+                else:
+                    silent = _is_silent(start, answered_at, own, before=silent)
+                read = SILENT if silent else INCOMPLETE if probes.lost(index) else buckets.get(index, NOTHING)
             if index >= first:
                 found.append(read)
         return found
 
     def forget(self, before: float) -> None:
         """Drop what is older than `before` (Unix seconds)."""
-        oldest = math.floor(before / PERIOD_S)
+        oldest = self._oldest = math.ceil(before / PERIOD_S)
         for revision, buckets in list(self._buckets.items()):
             for index in [i for i in buckets if i < oldest]:
                 del buckets[index]
             if not buckets:
                 del self._buckets[revision]
-        for revision, own in list(self._own.items()):
-            while own and own[0] < before:
-                own.popleft()
-            if not own:
-                del self._own[revision]
+        self._alive = {index for index in self._alive if index >= oldest}
+        while self._own and self._own[0] < before:
+            self._own.popleft()
         self.up.forget(before)
         self.suppressed.forget(before)
 
 
+class _Probes:
+    """Our probes of the last buckets in which anything came: how many were answered, and how many the log has."""
+
+    def __init__(self) -> None:
+        self._counts: deque[tuple[int, int, int]] = deque()
+        self._answered = 0
+        self._arrived = 0
+
+    def add(self, index: int, answered: int, arrived: int) -> None:
+        """Those of one more bucket."""
+        self._counts.append((index, answered, arrived))
+        self._answered += answered
+        self._arrived += arrived
+
+    def lost(self, index: int) -> bool:
+        """Whether too few came, as of the bucket `index`."""
+        while self._counts and self._counts[0][0] <= index - LOOK_BACK:
+            _, answered, arrived = self._counts.popleft()
+            self._answered -= answered
+            self._arrived -= arrived
+        return self._answered - self._arrived > 1 and self._arrived < ARRIVES * self._answered
+
+
+def _within(moments: Sequence[float], start: float) -> int:
+    """How many lie in the bucket that begins at `start`."""
+    return bisect_left(moments, start + PERIOD_S) - bisect_left(moments, start)
+
+
 def _is_silent(start: float, answered_at: Sequence[float], own: Sequence[float], *, before: bool) -> bool:
-    """Whether an empty bucket contradicts our probes; one that knows of none is as the one `before`."""
+    """Whether a bucket in which nothing came contradicts our probes; one that knows of none is as the one `before`."""
     answered = answered_at[bisect_left(answered_at, start) : bisect_left(answered_at, start + PERIOD_S)]
-    if answered:
-        return not all(_any_within(own, at - MATCH_S, at + MATCH_S) for at in answered)
-    return before and not _any_within(own, start, start + PERIOD_S)
+    return not all(_any_within(own, at - MATCH_S, at + MATCH_S) for at in answered) if answered else before
 
 
 def _any_within(own: Sequence[float], start: float, end: float) -> bool:
