@@ -14,6 +14,7 @@ from tests.core.watches import T0, fails, opening, regular, sampled
 from watchdog.core.events import (
     Event,
     Lag,
+    Noticed,
     Opened,
     Operated,
     Probed,
@@ -127,6 +128,15 @@ events: dict[str, st.SearchStrategy[Event]] = {
     ),
     "signalled": st.builds(Signalled, at=at, signal=text, by=text, reason=text),
     "operated": st.builds(Operated, at=at, verb=text, by=text, reason=text, for_s=number, name=text),
+    "deploy_noticed": st.builds(
+        Noticed,
+        at=at,
+        version=text,
+        deployer=text,
+        notes=text,
+        rollback_safe=flag,
+        previous=split,
+    ),
     "traffic_written": st.builds(
         Written, at=at, result=text, reason=text, before=split, after=split, retry_at=st.none() | at
     ),

@@ -123,10 +123,9 @@ def _rows(rows: Sequence[View], *, blocks: bool) -> list[RenderableType]:
             no_wrap=True,
             overflow="ellipsis",
         )
-        out += [
-            _indented(head),
-            _indented(Text(_safe(c["why"]), style="dim" if c["peak"]["fullness"] < 1.0 else ""), 16),
-        ]
+        out.append(_indented(head))
+        out += [_indented(_way(p, blocks=blocks), 16) for p in c["proofs"][:1] if len(p["approach"]) > LEAST]
+        out.append(_indented(Text(_safe(c["why"]), style="dim" if c["peak"]["fullness"] < 1.0 else ""), 16))
     return out
 
 
