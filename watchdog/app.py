@@ -8,6 +8,8 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import structlog
 from aiohttp import ClientSession, web
@@ -204,16 +206,20 @@ def _revealed(secret: SecretStr | None) -> str | None:
 async def _close(store: ports.Store) -> None:
     """Close the store, and end what its driver leaves behind: asyncio waits for every task at the end of a process, and
     one that cleans up after a locked database may wait for ever."""
-    before = {task for task in asyncio.all_tasks() if not task.get_name().startswith("store")}
     await store.close()
     for _ in range(STRAY_ROUNDS):
-        left = asyncio.all_tasks() - before
+        left = [task for task in asyncio.all_tasks() if _is_drivers(task)]
         if not left:
             return
         for task in left:
             task.cancel()
         await asyncio.wait(left, timeout=0.1)
-    _log.warning("store_left_tasks", tasks=len(asyncio.all_tasks() - before))
+
+
+def _is_drivers(task: asyncio.Task[Any]) -> bool:
+    """Whether the database's driver started it by itself."""
+    code = getattr(task.get_coro(), "cr_code", None)
+    return code is not None and "sqlalchemy" in Path(code.co_filename).parts
 
 
 async def _sources(

@@ -207,7 +207,9 @@ def test_an_alarm_clears_after_enough_requests_without_another() -> None:
     assert player.row("success.error_rate").verdict is Verdict.WARN
     player.run(700.0)
     state = player.row("success.error_rate")
-    assert (state.verdict, state.reason, state.alarmed_at) == (Verdict.PASS, "cleared", None)
+    assert (state.verdict, state.alarmed_at) == (Verdict.INCONCLUSIVE, None)
+    assert state.reason.endswith("is over what the limit allows (1 %), but not proven yet")
+    assert player.run(4000.0).row("success.error_rate").verdict is Verdict.PASS
 
 
 def test_only_the_feed_that_raised_an_alarm_can_clear_it() -> None:
@@ -287,3 +289,15 @@ def test_a_relative_row_is_judged_against_what_was_before() -> None:
     criteria = {d.criterion for d in worse.watch.decisions if d.action is Action.ROLLBACK}
     assert "error_rate < 1.5x before" in criteria or worse.restores == 1
     assert state_of(fine.watch, "success.error_rate").alarmed_at is None
+
+
+def test_a_row_does_not_pass_while_its_counts_lie_over_the_limit() -> None:
+    """A pass that was said before is taken back, and said again when there is reason to."""
+    spike = World(requests=lambda at: (12.0, 40.0) if at == T0 + 100.0 else (0.0, 40.0))
+    player = play(spike, INVESTIGATED).run(99.0)
+    assert player.row("success.error_rate").verdict is Verdict.PASS
+    player.run(110.0)
+    assert player.row("success.error_rate").verdict is Verdict.INCONCLUSIVE
+    assert player.row("success.error_rate").alarmed_at is None
+    player.run(400.0)
+    assert player.row("success.error_rate").verdict is Verdict.PASS

@@ -534,7 +534,7 @@ def test_an_event_that_cannot_be_folded_is_left_out_and_told(outage: Player) -> 
 
     assert e.not_folded == 1
     assert [d.at for d in e.decisions] == [d.at for d in outage.watch.decisions]
-    assert "1 events could not be judged" in explain_text.answer(e)[-1]
+    assert "could not judge it: 1 event." in explain_text.answer(e)[-1]
 
 
 def test_what_follows_the_end_changes_nothing(outage: Player) -> None:

@@ -184,6 +184,7 @@ def test_errors_of_users_roll_back_although_every_probe_is_green() -> None:
     assert drive.writes == 1
     assert "error_rate" in drive.watch.decisions[-1].criterion
     assert "limit < 1%" in drive.watch.decisions[-1].reason
+    assert drive.watch.verdicts[0].verdict == "FAIL", "also where it said PASS before"
 
 
 def test_one_error_in_ten_requests_moves_nothing() -> None:

@@ -4,9 +4,7 @@ import asyncio
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
-
-from tests.engine.world import BAD, DOWN, GOOD, NEXT, House, emulated, eventually, kept, policy
+from tests.engine.world import BAD, DOWN, GOOD, NEXT, House, all_at_once, emulated, eventually, kept, policy
 from watchdog.core.state import Watch
 from watchdog.emulator.faults import Fault
 
@@ -24,30 +22,31 @@ def first_failure(house: House) -> float:
     return next(at for event, at, _ in house.told if event == "probe_failed")
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        DOWN,
-        Fault(kind="hang"),
-        Fault(kind="reset"),
-        Fault(kind="status", status=500),
-        Fault(kind="wrong_body"),
-        Fault(kind="wrong_body", body="<html>Maintenance</html>"),
-        Fault(kind="slow", delay_ms=2000),
-    ],
-    ids=["down", "hang", "reset", "status", "degraded", "html", "slow"],
-)
-async def test_every_way_to_be_down_is_rolled_back_within_the_bound(fault: Fault, tmp_path: Path) -> None:
-    async with emulated() as cloud, kept(cloud, tmp_path / "w.db") as house:
-        await cloud.deploy(BAD)
-        runner = await house.watching(BAD)
-        await house.at(runner, "watching")
-        cloud.afflict(BAD, fault)
-        watch = await house.ended(runner)
-        assert watch.outcome == "rolled_back", watch.reason
-        assert len(cloud.landed) == 1
-        assert cloud.landed[0].at - first_failure(house) <= BOUND_S
-        assert cloud.split == {GOOD: 100}
+FAULTS = {
+    "down": DOWN,
+    "hang": Fault(kind="hang"),
+    "reset": Fault(kind="reset"),
+    "status": Fault(kind="status", status=500),
+    "degraded": Fault(kind="wrong_body"),
+    "html": Fault(kind="wrong_body", body="<html>Maintenance</html>"),
+    "slow": Fault(kind="slow", delay_ms=2000),
+}
+
+
+async def test_every_way_to_be_down_is_rolled_back_within_the_bound(tmp_path: Path) -> None:
+    async def down(name: str, fault: Fault) -> None:
+        async with emulated() as cloud, kept(cloud, tmp_path / f"{name}.db") as house:
+            await cloud.deploy(BAD)
+            runner = await house.watching(BAD)
+            await house.at(runner, "watching")
+            cloud.afflict(BAD, fault)
+            watch = await house.ended(runner)
+            assert watch.outcome == "rolled_back", watch.reason
+            assert len(cloud.landed) == 1
+            assert cloud.landed[0].at - first_failure(house) <= BOUND_S
+            assert cloud.split == {GOOD: 100}
+
+    await all_at_once({name: down(name, fault) for name, fault in FAULTS.items()})
 
 
 async def test_what_goes_wrong_is_journaled_without_gaps_and_paged_under_one_key(tmp_path: Path) -> None:
@@ -83,10 +82,13 @@ async def test_a_blip_that_passes_again_is_a_note_and_not_a_rollback(tmp_path: P
 # --- the store goes away ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["hangs", "refuses"])
-@pytest.mark.parametrize("when", ["confirming", "decision"])
-async def test_losing_the_store_delays_a_rollback_by_two_seconds_at_most(how: str, when: str, tmp_path: Path) -> None:
-    async with emulated() as cloud, kept(cloud, tmp_path / "w.db") as house:
+async def test_losing_the_store_delays_a_rollback_by_two_seconds_at_most(tmp_path: Path) -> None:
+    cases = {f"{how} when {when}": (how, when) for how in ("hangs", "refuses") for when in ("confirming", "decision")}
+    await all_at_once({name: lose_the_store(*case, tmp_path / f"{name}.db") for name, case in cases.items()})
+
+
+async def lose_the_store(how: str, when: str, database: Path) -> None:
+    async with emulated() as cloud, kept(cloud, database) as house:
         house.when[when] = lambda: setattr(house.store, "away", how)
         await cloud.deploy(BAD, DOWN)
         runner = await house.watching(BAD)
@@ -199,25 +201,27 @@ async def test_finish_judges_what_was_seen(tmp_path: Path) -> None:
 # --- stopping -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", ["watching", "confirming", "rolling_back", "verifying"])
-@pytest.mark.parametrize("away", ["", "hangs"])
-async def test_it_stops_within_five_seconds_in_every_state(state: str, away: str, tmp_path: Path) -> None:
-    slow = policy(failures=20 if state == "confirming" else 3, settle="30s")
-    async with emulated() as cloud, kept(cloud, tmp_path / "w.db", slow) as house:
-        await cloud.deploy(BAD)
-        runner = await house.watching(BAD)
-        await house.at(runner, "watching")
-        if state == "rolling_back":
-            await cloud.disturb(kind="status", status=503, on="writes")
-        if state != "watching":
-            cloud.afflict(BAD, DOWN)
-        await house.at(runner, state)
-        house.store.away = away
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        await house.stop()
-        assert loop.time() - began <= STOP_S
-        assert runner.watch.open
+async def test_it_stops_within_five_seconds_in_every_state(tmp_path: Path) -> None:
+    async def stop(state: str, away: str) -> None:
+        slow = policy(failures=20 if state == "confirming" else 3, settle="30s")
+        async with emulated() as cloud, kept(cloud, tmp_path / f"{state}-{away}.db", slow) as house:
+            await cloud.deploy(BAD)
+            runner = await house.watching(BAD)
+            await house.at(runner, "watching")
+            if state == "rolling_back":
+                await cloud.disturb(kind="status", status=503, on="writes")
+            if state != "watching":
+                cloud.afflict(BAD, DOWN)
+            await house.at(runner, state)
+            house.store.away = away
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            await house.stop()
+            assert loop.time() - began <= STOP_S
+            assert runner.watch.open
+
+    states = ("watching", "confirming", "rolling_back", "verifying")
+    await all_at_once({f"{state} {away}": stop(state, away) for state in states for away in ("", "hangs")})
 
 
 def complete(watch: Watch) -> bool:

@@ -101,11 +101,13 @@ async def eventually(look: Callable[[], Any], what: str, *, within_s: float = 10
 
 
 async def all_at_once(cases: Mapping[str, Coroutine[Any, Any, None]]) -> None:
-    """Play cases that mostly wait at the same time; a failure names its case."""
+    """Play cases that mostly wait, three at a time; a failure names its case."""
+    turn = asyncio.Semaphore(3)
 
     async def play(name: str, case: Coroutine[Any, Any, None]) -> None:
         try:
-            await case
+            async with turn:
+                await case
         except Exception as error:
             error.add_note(f"case: {name}")
             raise
@@ -337,7 +339,7 @@ async def looked(house: House, times: int = 3) -> None:
 def environment(cloud: Cloud, database: Path | str) -> dict[str, str]:
     endpoints = cloud.emulator.endpoints()
     url = database if isinstance(database, str) else f"sqlite:///{database}"
-    return {**endpoints["env"], "WATCHDOG_DATABASE_URL": url, "WATCHDOG_LEASE_TTL": "1s"}
+    return {**endpoints["env"], "WATCHDOG_DATABASE_URL": url, "WATCHDOG_LEASE_TTL": "3s"}
 
 
 @asynccontextmanager

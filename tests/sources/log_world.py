@@ -7,12 +7,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from tests.emulator.cloud_world import until
 from watchdog.core.model import Counts, Evidence, Sample, ServiceKey
 from watchdog.emulator.ledger import Ledger, Request
 from watchdog.emulator.logging import LoggingServer
+from watchdog.emulator.logging_filter import sampled
 from watchdog.ports import MetricQuery
 from watchdog.sources.log_tail import Tail
 from watchdog.sources.logging_client import LoggingClient
@@ -48,6 +50,7 @@ class World:
     def __init__(self, server: LoggingServer, ledger: Ledger, source: RequestLog, clock: TurnedClock) -> None:
         self.server, self.ledger, self.source, self.clock = server, ledger, source, clock
         self._ids = 0
+        self._fence_ids = (f"fence-{number}" for number in count())
 
     @property
     def tail(self) -> Tail:
@@ -83,9 +86,9 @@ class World:
         await self.arrive()
 
     async def arrive(self) -> None:
-        """Let the source read what was sent: a response that comes after all others."""
-        serial, seen = f"fence-{self._ids}", self._fences()
-        self._ids += 1
+        """Let the source read what was sent: a request that comes after all others, whatever share is asked for."""
+        serial = next(name for name in self._fence_ids if sampled(name, 2.0**-10))
+        seen = self._fences()
         fence = Request(
             revision="fence", service=SERVICE.name, project=SERVICE.project, region=SERVICE.region,
             ended_at=self.clock.at, latency_s=0.0, status=200, user_agent="fence", method="GET", url="http://x/",

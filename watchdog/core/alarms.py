@@ -33,7 +33,7 @@ def pursue(step: Step) -> None:
         if rule.family is Family.PROBES and state.check in watch.probes and not watch.armed(state.check):
             hard_down.warn_once(step, state.check, state.reason)
             continue
-        if rule.family is Family.PROBES and evaluate.is_over(watch, i):
+        if rule.family is Family.PROBES and evaluate.has_ceased(watch, i):
             evaluate.settle(watch, i)  # it was raised while something else was in the way, and has not failed since
             continue
         trigger = Trigger(criterion=rule.label, sentence=state.reason, rule=i, at=watch.at, bad_share=state.bad_share)

@@ -1,6 +1,7 @@
 """Samples into verdicts: folds evidence into meters, gauges and coverage, and says which rows raised an alarm."""
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 
@@ -109,6 +110,7 @@ _NOTHING = Cover()
 
 def _meters(watch: Watch, sample: Sample, point: Point) -> list[Alarm]:
     alarms: list[Alarm] = []
+    over: list[int] = []
     window = _window(watch, sample.start)
     for scope, rules in watch.rules.metered.get(sample.check, {}).items():
         if scope and (window is None or scope != window.window.value):
@@ -119,7 +121,9 @@ def _meters(watch: Watch, sample: Sample, point: Point) -> list[Alarm]:
         if raised:
             series = _alarm(watch, key, Stream(series, stream.rules), raised, alarms)
         watch.streams = {**watch.streams, key: Stream(series, stream.rules)}
-    _say(watch, watch.rules.by_check.get(sample.check, ()))
+        if series.bad:
+            over += [i for i in rules if series.bad > watch.rules.rules[i].p0 * series.total]
+    _say(watch, watch.rules.by_check.get(sample.check, ()), over)
     return alarms
 
 
@@ -262,13 +266,13 @@ def _raise(watch: Watch, index: int, sentence: str, *, source: str, check: str) 
     _say(watch, (index,))
 
 
-def _say(watch: Watch, rules: tuple[int, ...]) -> None:
-    """Bring the verdicts of these rules up to date."""
+def _say(watch: Watch, rules: tuple[int, ...], over: Sequence[int] = ()) -> None:
+    """Bring the verdicts of these rules up to date; the counts of those in `over` lie over their limit."""
     for i in rules:
         rule, state = watch.rules.rules[i], watch.verdicts[i]
         quiet = state.verdict is Verdict.PASS and state.alarmed_at is None and not watch.missing
-        if quiet and not _is_failing(watch, rule):
-            continue  # stays so until an alarm or a gap: most samples of a day
+        if quiet and i not in over and not _is_failing(watch, rule):
+            continue  # stays so until an alarm, a gap or too many bad ones: most samples of a day
         if state.alarmed_at is not None and i in watch.counted:
             state = _waiting(watch, i, rule, state)
         verdict, reason, cleared = _verdict(watch, i, rule, state)
@@ -289,7 +293,7 @@ def _waiting(watch: Watch, index: int, rule: Rule, state: RuleState) -> RuleStat
     return state
 
 
-def is_over(watch: Watch, index: int) -> bool:
+def has_ceased(watch: Watch, index: int) -> bool:
     """Whether nothing bad was seen for longer than the alarm took to prove."""
     state = watch.verdicts[index]
     stream = watch.streams.get((state.source, state.check, watch.rules.rules[index].scope))

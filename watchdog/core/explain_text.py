@@ -39,7 +39,8 @@ def answer(e: Explanation) -> tuple[str, ...]:
     if e.away_s >= WORTH_TELLING_S:
         said.append(f"The watchdog itself was away for {span_text(e.away_s)}; that time counts as not seen.")
     if e.not_folded:
-        said.append(f"{e.not_folded} events could not be judged and were left out.")
+        events = "1 event" if e.not_folded == 1 else f"{e.not_folded} events"
+        said.append(f"Left out, because this version could not judge it: {events}.")
     return tuple(said)
 
 

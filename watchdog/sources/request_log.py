@@ -6,7 +6,7 @@ and the fallback; the two are judged apart and never added up.
 
 Requests are counted as they were seen: where only a share is asked for, the counts are the sample's, which is evidence
 of just that size; only `request_rate` is scaled back. Our own probes are left out. Memory is bounded by the time that
-buckets are kept and by the entries that Logging delivers (1000/s), 13 MB for the busiest project.
+buckets are kept and by the entries that Logging delivers (1000/s), 15 MB for the busiest project.
 """
 
 import asyncio
