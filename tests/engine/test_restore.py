@@ -186,16 +186,18 @@ async def test_over_the_daily_budget_it_pages_and_moves_nothing(tmp_path: Path) 
         await eventually(lambda: any("refused" in text(p) for p in cloud.pages()), "the page")
 
 
-async def test_when_the_cooldown_ends_it_is_decided_again(tmp_path: Path) -> None:
-    async with emulated() as cloud, kept(cloud, tmp_path / "w.db", policy(cooldown="2500ms")) as house:
+async def test_within_the_cooldown_it_waits_and_says_until_when(tmp_path: Path) -> None:
+    """That it is decided again then is proven in virtual time (tests/core/test_incidents.py)."""
+    async with emulated() as cloud, kept(cloud, tmp_path / "w.db", policy(cooldown="10m")) as house:
         await play(cloud, house)
-        first = cloud.landed[0].at
         await cloud.deploy(NEXT, DOWN, percent=100)
         runner = await house.watching(NEXT)
-        await eventually(lambda: runner.watch.hold is not None, "the refusal")
-        watch = await house.ended(runner)
-        assert watch.outcome == "rolled_back", watch.reason
-        assert cloud.landed[1].at >= first + 2.5
+        held = await eventually(lambda: runner.watch.hold, "the refusal")
+        assert held.kind == "retry"
+        assert held.until is not None
+        assert abs(held.until - cloud.landed[0].at - 600.0) < 1.0
+        assert runner.watch.outcome is None
+        assert len(cloud.landed) == 1
 
 
 async def test_observing_says_what_it_would_do_and_writes_nothing(tmp_path: Path) -> None:
