@@ -11,7 +11,7 @@ import pytest
 from tests.drills.world import FAILING, HANG, SERVICE, STOP_S, Cloud, daemon
 from tests.engine.world import eventually, policy_text
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(150)]
 BAD = f"{SERVICE}-bad"
 EVERY_S, TIMEOUT_S, FAILURES = 1.0, 1.0, 3
 ANSWER_TO_WRITE_S = (FAILURES - 1) * EVERY_S + TIMEOUT_S + 2.0

@@ -7,7 +7,7 @@ import pytest
 from tests.drills.world import FAILING, SERVICE, TOKEN, Cloud, Daemon, daemon, process
 from tests.engine.world import eventually, policy_text
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(150)]
 KEY = {"project": "barq-fleet", "region": "us-central1", "service": SERVICE}
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.drills.world import DOWN, FAILING, Cloud, daemon, watching
 from tests.engine.world import eventually, policy_text
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(150)]
 Drill = Callable[[Cloud, Path, str], Coroutine[Any, Any, None]]
 
 

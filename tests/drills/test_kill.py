@@ -4,20 +4,32 @@ from pathlib import Path
 
 import pytest
 
-from tests.drills.world import DOWN, SERVICE, Cloud, Daemon, daemon
-from tests.engine.world import eventually, policy_text
+from tests.drills.world import DOWN, SERVICE, Cloud, Daemon, daemon, own_cloud
+from tests.engine.world import all_at_once, eventually, policy_text
 from watchdog.core import service as facts
 from watchdog.core.model import ServiceKey
 from watchdog.store import make_store
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(150)]
 KEY = ServiceKey(project="barq-fleet", region="us-central1", name=SERVICE)
-BAD, GOOD = f"{SERVICE}-bad", f"{SERVICE}-00001"
+BAD = f"{SERVICE}-bad"
 
 
-@pytest.mark.parametrize("moment", ["watching", "confirming", "before the write", "after the write", "verifying"])
-async def test_killed(moment: str, cloud: Cloud, tmp_path: Path) -> None:
+MOMENTS = ("watching", "confirming", "before the write", "after the write", "verifying")
+
+
+async def test_killed_at_any_moment_it_goes_on_and_writes_once(tmp_path: Path) -> None:
     """The journal has no gap, the bad revision and the pin are remembered, and exactly one write has landed."""
+
+    async def alone(moment: str) -> None:
+        folder = tmp_path / moment.replace(" ", "-")
+        async with own_cloud(folder) as cloud:
+            await kill(moment, cloud, folder)
+
+    await all_at_once({moment: alone(moment) for moment in MOMENTS})
+
+
+async def kill(moment: str, cloud: Cloud, tmp_path: Path) -> None:
     text = policy_text(failures=8 if moment == "confirming" else 3, settle="2s" if moment == "verifying" else "100ms")
     good = (await cloud.state())["latest_ready"]
     async with daemon(cloud, tmp_path, text=text) as first:

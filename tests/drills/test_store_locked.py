@@ -12,7 +12,7 @@ from tests.drills.world import FAILING, SERVICE, STOP_S, Cloud, daemon
 from tests.engine.world import eventually, policy_text
 from watchdog.store import make_store
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(150)]
 BAD = f"{SERVICE}-bad"
 BOUND_S = (3 - 1) * 0.3 + 0.3 + 2.0
 STORE_S = 2.0

@@ -11,7 +11,7 @@ import pytest
 from tests.drills.world import DOWN, SERVICE, Cloud, Process, daemon
 from tests.engine.world import eventually, policy_text
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(150)]
 BAD = f"{SERVICE}-bad"
 
 

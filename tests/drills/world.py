@@ -205,10 +205,25 @@ class Cloud:
 @contextmanager
 def emulator(folder: Path) -> Iterator[Mapping[str, Any]]:
     """An emulator's endpoints. Synchronous, so that a module can share one."""
+    with _emulator(folder) as running:
+        yield asyncio.run(_endpoints(running))
+
+
+@asynccontextmanager
+async def own_cloud(folder: Path) -> AsyncIterator[Cloud]:
+    """An emulator of one's own, for what must not touch anybody else."""
+    with _emulator(folder) as running:
+        async with connected(await _endpoints(running)) as cloud:
+            await cloud.reset()
+            yield cloud
+
+
+@contextmanager
+def _emulator(folder: Path) -> Iterator[Process]:
     fast = ("--routing-delay", "0.1", "--startup", "0.02", "--sample-period", "5", "--ingest-delay", "1")
     arguments = ("-m", "watchdog.emulator", "--listen", "127.0.0.1:0", *fast)
     with process(folder, "emulator", *arguments) as running:
-        yield asyncio.run(_endpoints(running))
+        yield running
 
 
 async def _endpoints(running: Process) -> Mapping[str, Any]:

@@ -97,6 +97,42 @@ async def test_a_notice_does_not_hide_another_revision_that_came_unseen(tmp_path
         await house.watching(NEXT)
 
 
+async def test_a_notice_without_a_revision_means_the_one_just_created(tmp_path: Path) -> None:
+    """A pipeline speaks right after its deploy, long before the next look at the service."""
+    async with emulated() as cloud, kept(cloud, tmp_path / "w.db", policy(discover="30s")) as house:
+        await cloud.deploy(NEXT)
+        await house.announce(version="2.0")
+        runner = await house.watching(NEXT)
+        assert runner.watch.deploy.version == "2.0"
+        assert len(house.runners) == 1
+
+
+async def test_a_notice_that_comes_after_discovery_still_marks_the_deploy_as_unsafe(tmp_path: Path) -> None:
+    async with emulated() as cloud, kept(cloud, tmp_path / "w.db") as house:
+        await cloud.deploy(BAD)
+        runner = await house.watching(BAD)
+        await house.announce(revision=BAD, rollback_safe=False)
+        await eventually(lambda: not runner.watch.deploy.rollback_safe, "marked")
+        cloud.afflict(BAD, DOWN)
+        await eventually(lambda: runner.watch.outcome == "failed", "the refusal")
+        assert not cloud.writes
+
+
+async def test_the_named_split_is_the_target_without_the_deploy_itself_and_without_what_is_not_there(
+    tmp_path: Path,
+) -> None:
+    async with emulated() as cloud, kept(cloud, tmp_path / "w.db") as house:
+        await cloud.deploy(NEXT, traffic=False)
+        await cloud.deploy(BAD, traffic=False)
+        await house.announce(revision=BAD, previous={NEXT: 60, GOOD: 20, BAD: 20})
+        promoted = await house.watching(BAD)
+        assert promoted.watch.target.split.percents() == {NEXT: 75, GOOD: 25}
+        await house.announce(revision=NEXT, previous={f"{KEY.name}-typo": 100})
+        mistaken = await house.watching(NEXT)
+        assert mistaken.watch.target.split.percents() == {GOOD: 100}, "the last proven one instead"
+        assert any("holds nothing to go back to" in note for note in mistaken.watch.notes)
+
+
 async def test_a_deploy_over_an_unproven_one_goes_back_to_the_last_proven_split(tmp_path: Path) -> None:
     async with emulated() as cloud, kept(cloud, tmp_path / "w.db") as house:
         await cloud.deploy(NEXT)
@@ -184,6 +220,21 @@ async def test_release_on_next_waits_for_a_newer_ready_revision_and_watches_it(t
         assert not house.keeper.service.release_on_next
 
 
+async def test_a_pin_that_somebody_else_has_undone_is_forgotten_with_what_was_ordered_for_it(tmp_path: Path) -> None:
+    """Else the next rollback's pin would be undone by an order that was given for this one."""
+    async with emulated() as cloud, kept(cloud, tmp_path / "w.db") as house:
+        await cloud.deploy(BAD, DOWN)
+        await house.ended(await house.watching(BAD))
+        assert house.keeper.service.pinned is not None
+        await house.order("release", on_next=True, by="me")
+        await eventually(lambda: house.keeper.service.release_on_next, "the order")
+        await cloud.deploy(NEXT, settle=False)
+        await cloud.move(LATEST=100)
+        await house.watching(NEXT)
+        await eventually(lambda: house.keeper.service.pinned is None, "forgotten")
+        assert not house.keeper.service.release_on_next
+
+
 # --- processes come and go ----------------------------------------------------------------------------------------
 
 
@@ -192,7 +243,8 @@ async def test_a_watch_whose_lease_outlives_its_dead_owner_is_taken_up_when_it_e
     async with emulated() as cloud:
         async with kept(cloud, tmp_path / "w.db") as house:
             await cloud.deploy(NEXT)
-            watch_id = (await house.watching(NEXT)).watch.id
+            watch_id = (await house.at(await house.watching(NEXT), "watching")).id
+            await eventually(lambda: house.events("cutover"), "journaled")
         async with kept(cloud, tmp_path / "w.db", settle=False) as house:
             await eventually(lambda: house.runners, "resumed at once")
         async with kept(cloud, tmp_path / "w.db", settle=False) as house:

@@ -50,6 +50,7 @@ async def test_a_rollback_is_one_write_that_keeps_tags_and_template_and_names_wh
 
 
 FAULTS: dict[str, dict[str, Any]] = {
+    "unreachable": {"kind": "unreachable", "for_s": 5.0},
     "raced once": {"kind": "race", "on": "writes", "count": 1},
     "raced four times": {"kind": "race", "on": "writes", "count": 4},
     "quota": {"kind": "status", "status": 429, "on": "writes", "count": 1, "retry_after_s": 1},
@@ -58,7 +59,6 @@ FAULTS: dict[str, dict[str, Any]] = {
     "write lost": {"kind": "drop", "on": "writes", "count": 1},
     "answer lost": {"kind": "drop", "on": "writes", "after": True, "count": 1},
     "landed and said 503": {"kind": "status", "status": 503, "on": "writes", "after": True, "count": 1},
-    "unreachable": {"kind": "unreachable", "for_s": 5.0},
 }
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from tests.engine.world import BAD, DOWN, GOOD, NEXT, House, all_at_once, emulated, eventually, kept, policy
 from watchdog.core.state import Watch
 from watchdog.emulator.faults import Fault
+from watchdog.engine.keeper import FLUSH_S
+from watchdog.engine.opening import Notice
 
 EVERY_S = 0.3
 FAILURES = 3
@@ -58,7 +60,6 @@ async def test_what_goes_wrong_is_journaled_without_gaps_and_paged_under_one_key
         assert [r.seq for r in records] == list(range(1, len(records) + 1))
         assert records[0].kind == "watch_opened"
         assert [r.kind for r in records].count("traffic_written") == 1
-        assert not any(r.late for r in records)
         await eventually(lambda: [p["event_action"] for p in cloud.pages()][-1:] == ["resolve"], "resolved")
         assert {p["dedup_key"] for p in cloud.pages()} == {
             f"watchdog/us-central1/barq-fleet-api/{runner.watch.id}/1",
@@ -128,6 +129,24 @@ async def test_a_restart_after_the_store_was_away_folds_what_came_late(tmp_path:
             assert live.rollback is not None
             assert resumed.rollback.written_at == live.rollback.written_at
             assert len(cloud.landed) == 1
+
+
+async def test_a_command_in_the_foreground_does_not_wait_for_ever_for_a_dead_store(tmp_path: Path) -> None:
+    async with (
+        emulated() as cloud,
+        kept(cloud, tmp_path / "w.db", discover=False, settle=False) as house,
+    ):
+        await cloud.deploy(BAD)
+        await eventually(house.keeper.standby.is_set, "it keeps the service")
+        runner = await house.keeper.open(Notice(revision=BAD, previous={GOOD: 100}))
+        assert runner.flush_s == FLUSH_S
+        runner.flush_s = 0.5
+        await house.at(runner, "watching")
+        house.store.away = "refuses"
+        cloud.afflict(BAD, DOWN)
+        watch = await house.ended(runner)
+        assert watch.outcome == "rolled_back", watch.reason
+        assert house.logged("journal_left_behind")
 
 
 # --- what people and other programs say ---------------------------------------------------------------------------

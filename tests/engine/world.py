@@ -264,10 +264,10 @@ class House:
         return [fields for event, _, fields in self.told if event == name]
 
     async def known(self) -> None:
-        """Until the service was seen and its probes are armed."""
-        await eventually(
-            lambda: self.keeper.owned and self.keeper.service.known and self.keeper.service.armed, "service known"
-        )
+        """Until the service was seen and its probes are armed, however busy the machine is elsewhere."""
+        await eventually(lambda: self.keeper.owned and self.keeper.service.known, "service known")
+        while not self.keeper.service.armed:
+            await self.keeper.arm()
 
     async def watching(self, revision: str, *, within_s: float = 5.0) -> WatchRunner:
         """Until a watch of the revision is open."""

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from math import inf
 from typing import Any
 
 import structlog
@@ -37,7 +38,8 @@ IDLE_PROBES_EVERY_S = 60.0
 IDLE_TRIES = 3
 IDLE_AGAIN_S = 1.0
 """A probe between watches that does not pass is asked so often, this far apart, before the service counts as sick."""
-FIRST_READ_PATIENCE_S = 2.0
+FLUSH_S = 30.0
+"""How long a foreground `watch` waits at its end for a store that is away; a daemon has all the time there is."""
 
 _log = structlog.get_logger(__name__)
 
@@ -233,7 +235,14 @@ class Keeper:
             on_written=self._on_written,
             on_proven=self._on_proven,
         )
-        return WatchRunner(tools=self.tools, watch=watch, journalist=journalist, hooks=hooks, first=first)
+        return WatchRunner(
+            tools=self.tools,
+            watch=watch,
+            journalist=journalist,
+            hooks=hooks,
+            first=first,
+            flush_s=inf if self.discover else FLUSH_S,
+        )
 
     def _start(self, runner: WatchRunner) -> None:
         self.runners[runner.watch.id] = runner
@@ -263,7 +272,8 @@ class Keeper:
     async def open(self, notice: Notice, *, letters: Sequence[int] = ()) -> WatchRunner:
         """Open a watch, or converge on the one that is open for the revision already."""
         async with self._opening:
-            state = self.state or await self._read_now()
+            # Which revision is the newest may have changed since the last look.
+            state = self.state if self.state is not None and notice.revision else await self._read_now()
             revision = notice.revision or state.latest_created or state.latest_ready
             existing = self.open_runner(revision)
             if existing is not None:
@@ -392,8 +402,17 @@ class Keeper:
                     await self.open(Notice(revision=arrival.revision, observe=arrival.known_bad))
         if moved and state.split.shares:
             await self.remember(facts.seen(now, state.split))
+        if self.service.pinned is not None and self._unpinned(state):
+            _log.info("unpinned", service=str(self.key), split=str(state.split))
+            await self.remember(Fact(at=now, kind="released", body={}))
         if self.service.release_on_next:
             await self._release_if_newer(state)
+
+    def _unpinned(self, state: ServiceState) -> bool:
+        """Whether somebody else made traffic follow the latest revision again: the pin, and what was ordered for it,
+        are history. While a rollback of ours is under way, what was read may be from before its write."""
+        busy = any(r.watch.rollback is not None for r in self.runners.values())
+        return not busy and all(any(s.latest for s in split.shares) for split in (state.split, state.desired))
 
     def _written_by_us(self, revision: str) -> bool:
         """Whether a rollback of an open watch gave it traffic: proven or not, it is no deploy."""

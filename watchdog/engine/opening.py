@@ -126,22 +126,33 @@ def find_target(
     now: float,
 ) -> Target:
     """The last proven split before the deploy: named by the caller, seen before the change, or the last resort."""
-    if notice.previous:
-        return Target(split=Split.of(notice.previous), source="caller")
+    named = named_before(notice, revisions, revision)
+    if named.shares:
+        return Target(split=named, source="caller")
     proven = [p for p in service.proven if revision not in p.revisions]
     if proven:
         return Target(split=proven[-1], source="discovery" if service.served.same_traffic(proven[-1]) else "journal")
-    others = Split(tuple(s for s in state.split.shares if s.revision != revision))
-    if others.shares and sum(s.percent for s in others.shares) >= traffic.HALF:
-        whole = traffic.largest_remainder(
-            [s.percent for s in others.shares], sum(s.percent for s in others.shares), traffic.WHOLE
-        )
-        return Target(
-            split=Split.of({s.revision: p for s, p in zip(others.shares, whole, strict=True)}), source="discovery"
-        )
+    others = {s.revision: s.percent for s in state.split.shares if s.revision != revision}
+    if sum(others.values()) >= traffic.HALF:
+        return Target(split=_whole(others), source="discovery")
     bad = bad_fingerprints(service, now)
     last = traffic.from_ready([r for r in revisions if r.fingerprint not in bad], revision)
     return Target(split=last, source="ready_revisions") if last.shares else Target()
+
+
+def named_before(notice: Notice, revisions: Sequence[RevisionState], revision: str) -> Split:
+    """The split that the caller names, without the deploy's own revision (a promotion: it served a part before) and
+    without what does not exist; nothing when less than half of it is left."""
+    known = {r.name for r in revisions}
+    left = {r: p for r, p in notice.previous.items() if r != revision and (r in known or not known)}
+    others = sum(p for r, p in notice.previous.items() if r != revision)
+    return _whole(left) if left and sum(left.values()) * 2 >= others else Split()
+
+
+def _whole(percents: Mapping[str, int]) -> Split:
+    """All traffic in these proportions."""
+    parts = traffic.largest_remainder(list(percents.values()), sum(percents.values()), traffic.WHOLE)
+    return Split.of(dict(zip(percents, parts, strict=True)))
 
 
 def _notes(
@@ -158,6 +169,11 @@ def _notes(
     """What must be said loudly when the watch opens."""
     notes: list[str] = []
     urls = tags_by_revision(state.tags)
+    if notice.previous and target.source != "caller":
+        notes.append(
+            f"The split that was named as the one before ({Split.of(notice.previous)}) holds nothing to go back to: "
+            "its revisions do not exist, or are the deploy itself."
+        )
     if not target.split.shares:
         notes.append("No revision is known that served before: a rollback is impossible, it would only page.")
     elif target.source == "ready_revisions":

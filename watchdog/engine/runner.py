@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import structlog
@@ -63,6 +64,8 @@ class WatchRunner:
     hooks: Hooks
     first: Sequence[tuple[Event, tuple[Command, ...]]] = ()
     """Events folded in already but not journaled yet (the opening)."""
+    flush_s: float = inf
+    """How long its end may wait for a store that is away."""
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the opening is in the journal (or waits for a store that is away), or the watch has failed to begin."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -151,7 +154,10 @@ class WatchRunner:
             await self._fold(batch or [(Ticked(at=self.tools.clock.now()), None)])
         if self.journalist.lost.is_set():
             raise LeaseLostError(f"another process owns watch {self.watch.id}")
+        give_up = self.tools.clock.monotonic() + self.flush_s
         while self.journalist.backlog and not self.journalist.lost.is_set():
+            if self.tools.clock.monotonic() >= give_up:
+                break  # `release` says what was lost
             await self.tools.clock.sleep(0.2)  # the end must reach the journal, however long the store is away
 
     async def _fold(self, batch: Sequence[tuple[Event, int | None]]) -> None:
