@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from watchdog.core.sequential import ERRORS, Alarm, Ladder, Meter, Point, Series, fit
+from watchdog.core.sequential import ERRORS, Ladder, Meter, fit
+from watchdog.core.series import Point, Proof, Series
 
 DAY_S = 86_400.0
 ORIGIN = 1_700_000_000.0
@@ -22,7 +23,8 @@ class Feed:
     period_s: float = 5.0
     meters: Sequence[Meter] = field(default_factory=lambda: [meter()])
     series: Series = field(init=False)
-    alarms: list[tuple[float, Alarm]] = field(default_factory=list)
+    now_s: float = 0.0
+    alarms: list[tuple[float, Proof]] = field(default_factory=list)
     """When (seconds since the origin), and what."""
 
     def __post_init__(self) -> None:
@@ -38,7 +40,7 @@ class Feed:
         ]
         self.series = Series.start(origin=ORIGIN, lag_s=self.lag_s, meters=fitted)
 
-    def _take(self, at: float, series: Series, alarms: Iterable[Alarm]) -> None:
+    def _take(self, at: float, series: Series, alarms: Iterable[Proof]) -> None:
         for alarm in alarms:
             self.alarms.append((at - ORIGIN, alarm))
             series = series.restarted(alarm.meter)
@@ -47,6 +49,7 @@ class Feed:
     def pass_to(self, at_s: float) -> None:
         """Let time pass."""
         at = ORIGIN + at_s
+        self.now_s = max(self.now_s, at_s)
         while self.series.due <= at:
             due = self.series.due
             self._take(due, *self.series.judge(due))
@@ -70,5 +73,10 @@ class Feed:
         return end
 
     def wealth(self) -> list[float]:
-        """The wealth of every meter."""
-        return [self.series.wealth(m) for m in range(len(self.series.meters))]
+        """The wealth of every meter now."""
+        return [self.settled.wealth(m) for m in range(len(self.series.meters))]
+
+    @property
+    def settled(self) -> Series:
+        """The series with all that is complete by now judged."""
+        return self.series.up_to(ORIGIN + self.now_s)

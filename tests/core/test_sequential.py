@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.feed import ALPHA, DAY_S, ORIGIN, Feed, meter
-from watchdog.core.sequential import ERRORS, LATE_S, LATENCY, PROBES, Meter, Rung, burstiness, fit, harmonic
+from watchdog.core.sequential import ERRORS, LATENCY, PROBES, Meter, Rung, burstiness, fit, harmonic
+from watchdog.core.series import LATE_S
 
 # --- the rule -----------------------------------------------------------------------------------------------------
 
@@ -182,7 +183,7 @@ def test_after_an_alarm_the_meter_asks_afresh() -> None:
     end = feed.in_order([(5.0, 5.0)] * 8)
     feed.pass_to(end + 10.0)
     assert len(feed.alarms) == 1
-    assert feed.series.fullness(0) < 0.75
+    assert feed.settled.fullness(0) < 0.75
     again = feed.in_order([(0.0, 500.0)] * 240, from_s=end)
     assert len(feed.alarms) == 1
     feed.in_order([(5.0, 5.0)] * 12, from_s=again)
@@ -204,7 +205,7 @@ def test_rows_on_one_feed_are_judged_each_by_its_own_limit() -> None:
     feed = Feed(meters=[meter(0.01), meter(0.2), meter(0.05, ladder=LATENCY)])
     feed.in_order([(10.0, 100.0)] * 120)
     assert {a.meter for _, a in feed.alarms} == {0, 2}
-    assert not feed.series.alarming(1)
+    assert not feed.settled.alarming(1)
 
 
 # --- state -------------------------------------------------------------------------------------------------------
@@ -225,14 +226,14 @@ def test_its_state_does_not_grow_with_time() -> None:
 
 def test_fullness_runs_from_nothing_to_an_alarm() -> None:
     feed = Feed()
-    assert feed.series.fullness(0) == 0.0
+    assert feed.settled.fullness(0) == 0.0
     fuller = [0.0]
     for k in range(7):
         feed.arrive(k * 5.0 + 5.0, k * 5.0 + 5.0, 5.0, 5.0)
         feed.pass_to(k * 5.0 + 15.0)
         if feed.alarms:
             break
-        fuller.append(feed.series.fullness(0))
+        fuller.append(feed.settled.fullness(0))
     assert feed.alarms
     assert fuller == sorted(fuller)
     assert 0.0 < fuller[-1] < 1.0

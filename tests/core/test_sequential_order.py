@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.core.feed import Feed
-from watchdog.core.sequential import LATE_S
+from watchdog.core.series import LATE_S
 
 BUCKETS = st.lists(
     st.tuples(st.sampled_from([0, 0, 0, 0, 1, 2, 30]), st.sampled_from([0, 3, 30, 90])), min_size=30, max_size=150

@@ -1,6 +1,6 @@
 """Alarms and signals into action: go after a rollback, or ask a person."""
 
-from watchdog.core import decide, evaluate, hard_down, messages, warming
+from watchdog.core import decide, evaluate, hard_down, messages, verdicts, warming
 from watchdog.core.catalogue import Family
 from watchdog.core.decide import Step
 from watchdog.core.events import Signalled
@@ -10,6 +10,8 @@ from watchdog.core.state import Trigger
 
 def act(step: Step, alarms: list[evaluate.Alarm]) -> None:
     """Do what the rows that raised an alarm ask for."""
+    if not alarms:
+        return
     watch = step.watch
     if any(watch.rules.rules[a.rule].row.action is Action.ROLLBACK for a in alarms):
         pursue(step)
@@ -33,8 +35,8 @@ def pursue(step: Step) -> None:
         if rule.family is Family.PROBES and state.check in watch.probes and not watch.armed(state.check):
             hard_down.warn_once(step, state.check, state.reason)
             continue
-        if rule.family is Family.PROBES and evaluate.has_ceased(watch, i):
-            evaluate.settle(watch, i)  # it was raised while something else was in the way, and has not failed since
+        if rule.family is Family.PROBES and verdicts.has_ceased(watch, i):
+            verdicts.settle(watch, i)  # it was raised while something else was in the way, and has not failed since
             continue
         trigger = Trigger(criterion=rule.label, sentence=state.reason, rule=i, at=watch.at, bad_share=state.bad_share)
         if rule.family is Family.PROBES and hard_down.at_the_edge(watch, state.check):

@@ -29,7 +29,7 @@ class Cover(NamedTuple):
             return grown if len(grown.spans) <= KEEP else grown._forget(end - LATE_S, windows())  # noqa: SLF001 - same class
         last = self.spans[-1]
         if start >= last[0]:
-            return self if end <= last[1] else self._replace(spans=(*self.spans[:-1], (last[0], end)))
+            return self if end <= last[1] else Cover((*self.spans[:-1], (last[0], end)), self.done_s)
         return self._replace(spans=_merge((*self.spans, (start, end))))
 
     def _forget(self, before: float, windows: Bounds) -> "Cover":

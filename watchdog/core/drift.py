@@ -1,5 +1,7 @@
 """Resource trends of the last window: a gauge that creeps up on its limit is said before it breaks."""
 
+from math import isfinite
+
 from watchdog.core import messages
 from watchdog.core.decide import Step
 from watchdog.core.model import Action, Sample, Value, Window
@@ -14,29 +16,23 @@ def follow(step: Step, sample: Sample) -> None:
     watch, evidence = step.watch, sample.evidence
     if not isinstance(evidence, Value) or watch.rollback is not None:
         return
+    limits = watch.rules.ceilings.get(sample.check)
+    if not limits or not isfinite(evidence.x):
+        return
     config = watch.window_config(sample.start)
-    rules = [watch.rules.rules[i] for i in watch.rules.by_check.get(sample.check, ())]
-    limits = [r for r in rules if _is_upper_limit(r)]
-    if config is None or config.window is not Window.EXTENDED or not limits:
+    if config is None or config.window is not Window.EXTENDED:
         return
     before = watch.trends.get(sample.check, Trend())
     after = before.add(sample.end, evidence.x)
     watch.trends = {**watch.trends, sample.check: after}
     if sample.check in watch.trends_said or len(after.buckets) == len(before.buckets):
         return
-    for rule in sorted(limits, key=lambda r: -(r.threshold or 0.0)):
+    for rule in limits:
         found = growth(after, rule.threshold or 0.0)
         if found is not None:
             watch.trends_said |= {sample.check}
             _say(step, rule, found, hours=(len(after.buckets) - 1) * BUCKET_S / 3600.0)
             return
-
-
-def _is_upper_limit(rule: Rule) -> bool:
-    condition = rule.row.condition
-    if condition is None or rule.threshold is None or condition.relative:
-        return False
-    return condition.op in ({"<", "<="} if rule.row.is_target else {">", ">="})
 
 
 def _say(step: Step, rule: Rule, found: Growth, *, hours: float) -> None:

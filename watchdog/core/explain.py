@@ -175,14 +175,15 @@ class Explainer:
                 self._see(i, watch)
             return
         touched: set[int] = set()
-        if watch.streams is not before.streams:
-            for key, stream in watch.streams.items():
-                old = before.streams.get(key)
-                if old is stream or old is None or old.series.tracks is stream.series.tracks:
-                    continue
-                if old.series.due < inf or old.series.bad != stream.series.bad or self._stirs(stream.rules):
-                    much = zip(stream.rules, evidence.loud(stream.series), strict=True)
-                    touched.update(i for i, is_loud in much if is_loud or self._rows[i].now > QUIET)
+        for key, stream in watch.streams.items():
+            if self._stirs(stream.rules):  # what is not quiet falls with time, too
+                touched.update(i for i in stream.rules if self._rows[i].now > QUIET)
+            old = before.streams.get(key)
+            if old is stream or old is None or old.series.tracks is stream.series.tracks:
+                continue
+            if old.series.due < inf or old.series.bad != stream.series.bad:
+                much = zip(stream.rules, evidence.loud(stream.series), strict=True)
+                touched.update(i for i, is_loud in much if is_loud)
         if watch.verdicts is not before.verdicts:
             pairs = zip(watch.verdicts, before.verdicts, strict=True)
             touched.update(i for i, (new, old) in enumerate(pairs) if new is not old)

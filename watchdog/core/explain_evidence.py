@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
-from watchdog.core import coverage, evaluate, frontier
+from watchdog.core import coverage, frontier, verdicts
 from watchdog.core.catalogue import Family
 from watchdog.core.explanation import QUIET, Achieved, Gap
-from watchdog.core.sequential import Series
+from watchdog.core.series import Series
 from watchdog.core.state import Watch
 
 NEARLY: Final = 0.99
@@ -37,7 +37,7 @@ def fullness(watch: Watch, index: int) -> float:
     if rule.row.condition is None:
         runs = [watch.confirmations[c] for c in rule.checks if c in watch.confirmations]
         return min(NEARLY, max((r.failures / r.rule.failures for r in runs), default=0.0))
-    return min(NEARLY, evaluate.fullness(watch, index))
+    return min(NEARLY, verdicts.fullness(watch, index))
 
 
 def achieved(watch: Watch, index: int, gaps: Sequence[Gap]) -> tuple[Achieved, ...]:

@@ -7,7 +7,7 @@ rollback help?), so that the answer is there when the proof is.
 from bisect import bisect_left
 from dataclasses import replace
 
-from watchdog.core import decide, evaluate, messages
+from watchdog.core import decide, evaluate, messages, verdicts
 from watchdog.core.catalogue import Family
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed
@@ -77,14 +77,14 @@ def _count(step: Step, name: str, answer: ProbeAnswer) -> None:
     state = watch.probes.get(name, ProbeState())
     match answer.evidence:
         case Passed():
-            state = replace(state, passed=state.passed + 1, streak=0, armed=True, last=answer)
+            state = state._replace(passed=state.passed + 1, streak=0, armed=True, last=answer)
         case Failed():
             if state.streak == 0:
                 step.note("probe", f"Probe {name} failed: {answer.detail or answer.reason}.")
                 step.announce("probe_failed", probe=name, reason=answer.reason, detail=answer.detail)
-            state = replace(state, failed=state.failed + 1, streak=state.streak + 1, last=answer)
+            state = state._replace(failed=state.failed + 1, streak=state.streak + 1, last=answer)
         case Missing():
-            state = replace(state, missing=state.missing + 1, last=answer)
+            state = state._replace(missing=state.missing + 1, last=answer)
     watch.probes = {**watch.probes, name: state}
 
 
@@ -126,7 +126,7 @@ def confirming(step: Step, event: Probed) -> None:
     if event.role is Role.CONTROL and event.answer.ok and event.probe not in watch.controls_answered:
         watch.controls_answered |= {event.probe}
         state = watch.probes.get(event.probe, ProbeState())
-        watch.probes = {**watch.probes, event.probe: replace(state, armed=True)}
+        watch.probes = {**watch.probes, event.probe: state._replace(armed=True)}
     current = watch.confirmations.get(event.probe)
     if current is None:
         return
@@ -155,7 +155,7 @@ def _own(step: Step, name: str, *, passed: bool) -> None:
     """Count what the revision's own URL answers while the public one fails; a failure there ends an edge fault."""
     watch = step.watch
     state = watch.probes.get(name, ProbeState())
-    asked = replace(state, own_passed=state.own_passed + passed, own_failed=state.own_failed + (not passed))
+    asked = state._replace(own_passed=state.own_passed + passed, own_failed=state.own_failed + (not passed))
     watch.probes = {**watch.probes, name: asked}
     held = watch.hold
     if held is not None and held.kind == "edge" and held.trigger.rule is not None and not passed:
@@ -172,7 +172,7 @@ def _answered_for(watch: Watch) -> None:
     """The alarms that the same failing probes raised in the meter are over with the hold that they led to."""
     for i in watch.rules.rollback:
         if watch.rules.rules[i].family is Family.PROBES and watch.verdicts[i].alarmed_at is not None:
-            evaluate.settle(watch, i)
+            verdicts.settle(watch, i)
 
 
 def taken_up(step: Step) -> None:

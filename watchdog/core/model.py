@@ -168,7 +168,7 @@ class Split:
         if not self.shares:
             return None
         first = self.shares[0].revision
-        return first if all(s.revision == first for s in self.shares[1:]) else None
+        return first if len(self.shares) == 1 or self.revisions == {first} else None
 
     def same_traffic(self, other: "Split") -> bool:
         """Whether both send the same percent to the same revisions, however they are pinned."""

@@ -8,7 +8,7 @@ from watchdog.core.catalogue import Family
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed, TrafficSeen, Written
 from watchdog.core.model import Counts, Missing, Outcome, Sample, Split, State, Value
-from watchdog.core.sequential import Point, Series
+from watchdog.core.series import Point, Series
 from watchdog.core.state import ProbeState, Rollback, Watch
 from watchdog.core.text import clock, span
 
@@ -141,7 +141,7 @@ def probed(step: Step, event: Probed) -> None:
     watch.rollback = replace(rollback, passes=passes, failing=failing, reason=reason if failing else "")
     state = watch.probes.get(event.probe, ProbeState())
     streak = 0 if event.answer.ok else state.streak + 1
-    watch.probes = {**watch.probes, event.probe: replace(state, streak=streak, last=event.answer)}
+    watch.probes = {**watch.probes, event.probe: state._replace(streak=streak, last=event.answer)}
     _conclude(step)
 
 
@@ -167,7 +167,6 @@ def sampled(step: Step, sample: Sample) -> None:
     series = watch.recovery.get(sample.source) or Series.start(
         origin=rollback.restored_at, lag_s=lag.lag_s, meters=[watch.rules.meter(rule, lag.period_s)]
     )
-    series, _ = series.judge(watch.at)
     series, _ = series.add(Point(sample.end, sample.start, bad, total), watch.at)
     watch.recovery = {**watch.recovery, sample.source: series}
     _conclude(step)
@@ -210,7 +209,7 @@ def _counts_are_clean(watch: Watch) -> bool:
 
 
 def _alarm_returned(watch: Watch) -> bool:
-    return any(s.alarming(0) for s in watch.recovery.values())
+    return any(s.up_to(watch.at).alarming(0) for s in watch.recovery.values())
 
 
 def _conclude(step: Step) -> None:

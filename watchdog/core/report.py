@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from watchdog.core import coverage, evaluate, recovery
+from watchdog.core import coverage, recovery, verdicts
 from watchdog.core.catalogue import Family
 from watchdog.core.model import Verdict
 from watchdog.core.rules import Rule
@@ -118,7 +118,7 @@ def _criterion(watch: Watch, index: int) -> dict[str, Any]:
         "threshold_text": row.condition.text if row.condition else "failing",
         "bad": bad,
         "n": total,
-        "fullness": round(evaluate.fullness(watch, index), 4),
+        "fullness": round(verdicts.fullness(watch, index), 4),
         "source": source or state.source,
         "since": iso(state.since),
         "reason": state.reason if state.verdict is not Verdict.PASS else "",

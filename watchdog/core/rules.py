@@ -47,6 +47,14 @@ class Rule:
         return self.family is not Family.GAUGE and self.row.condition is not None
 
     @property
+    def is_ceiling(self) -> bool:
+        """Whether a reading must stay below a limit that does not depend on what was before."""
+        condition = self.row.condition
+        if condition is None or self.threshold is None or condition.relative:
+            return False
+        return condition.op in ({"<", "<="} if self.row.is_target else {">", ">="})
+
+    @property
     def scope(self) -> str:
         """The name of the one window in which it counts, empty for a row of all windows."""
         return self.row.windows[0].value if len(self.row.windows) == 1 else ""
@@ -82,6 +90,8 @@ class Rules:
     lags: Mapping[tuple[str, str], Lag] = field(default_factory=dict)
     watch_s: float = 86_400.0
     cold_start: bool = True
+    ceilings: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
+    """By check, the rows that a growing gauge would break, the highest limit first."""
     rollback: tuple[int, ...] = ()
     """The rows that can fail a watch and that some source feeds, by index."""
     rollback_checks: tuple[str, ...] = ()
@@ -162,6 +172,10 @@ def compile_rules(
     for g in lags:
         behind[g.check] = min(g.lag_s + g.period_s, behind.get(g.check, inf))
         feeds[g.check] = (*feeds.get(g.check, ()), g)
+    ceilings: dict[str, tuple[Rule, ...]] = {}
+    for rule in sorted((r for r in rules if r.is_ceiling), key=lambda r: -(r.threshold or 0.0)):
+        for check in rule.checks:
+            ceilings[check] = (*ceilings.get(check, ()), rule)
     able = tuple(i for i, r in enumerate(rules) if r.row.action is Action.ROLLBACK and r.checks and not r.why_not)
     return Rules(
         policy=policy,
@@ -171,6 +185,7 @@ def compile_rules(
         lags={(g.source, g.check): g for g in lags},
         watch_s=policy.windows[-1].until_s,
         cold_start=cold_start,
+        ceilings=ceilings,
         rollback=able,
         rollback_checks=tuple(sorted({c for i in able for c in rules[i].checks})),
         behind=behind,

@@ -16,7 +16,7 @@ from watchdog.core.model import Action, Deploy, Outcome, Split, State, Tag, Verd
 from watchdog.core.policy import ConfirmConfig, ProbeConfig, WindowConfig
 from watchdog.core.probing import ProbeAnswer, Role
 from watchdog.core.rules import Rules
-from watchdog.core.sequential import Series
+from watchdog.core.series import Series
 from watchdog.core.trend import Trend
 
 FRESH_S = 5.0
@@ -42,7 +42,7 @@ class RuleState(NamedTuple):
     quiet_from: float = 0.0
     """Up to when that feed was judged then."""
     proof_s: float = 0.0
-    """A slot more than the least time in which the alarm could have been raised."""
+    """A slot more than the alarm took to prove."""
     last: tuple[tuple[float, bool], ...] = ()
     """Of a gauge: the last five points' ends, and whether each broke the row."""
     value: float | None = None
@@ -60,8 +60,7 @@ class Stream:
     rules: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeState:
+class ProbeState(NamedTuple):
     """One probe's standing at the public path."""
 
     armed: bool = False
