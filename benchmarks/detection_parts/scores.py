@@ -89,7 +89,7 @@ def ratio(played: Played, feed: Feed, rps: float) -> Ratio:
     delays = (alarm - begin)[found]
     room = DAY_S - onset >= ROOM * bounds
     return Ratio(
-        where=f"{scenario.name}, {rps:g}/s, {feed.name}",
+        where=f"{scenario.name}, {rps:g}/s",
         mean=float(delays.mean() / bounds[found].mean()) if len(delays) else inf,
         p95=quantile((delays / bounds[found]).tolist(), 0.95) if len(delays) else inf,
         missed=int(missed.sum()),

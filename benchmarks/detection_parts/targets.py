@@ -54,11 +54,12 @@ def lines(played: Sequence[Played], outages: Iterable[Outcome], joint: Joint) ->
         found.append(_either_feed(asked, by_name[name], target))
     found += [_shared(o) for o in outages]
     steps = [p for p in played if is_step(p.scenario)]
-    every = [ratio(p, feed, rps) for p in steps for feed in FEEDS for rps in p.scenario.rates]
-    found += _ratios([r for r in every if not r.missed])
+    every = {feed: [ratio(p, feed, rps) for p in steps for rps in p.scenario.rates] for feed in FEEDS}
+    for feed, ratios in every.items():
+        found += _ratios([r for r in ratios if not r.missed], feed)
     found += [_outage(by_name["100 %, late"], feed) for feed in FEEDS]
     found.append(_one_in_ten())
-    room = [r for r in every if r.room]
+    room = [r for ratios in every.values() for r in ratios if r.room]
     found.append(
         _share(
             "missed although 3 × the bound was left",
@@ -100,15 +101,14 @@ def _shared(outage: Outcome) -> Line:
     return line if WIRED else replace(line, result=f"not built; as designed: {line.result}")
 
 
-def _ratios(cells: Iterable[Ratio]) -> list[Line]:
-    some = list(cells)
+def _ratios(some: Sequence[Ratio], feed: Feed) -> list[Line]:
     found = []
     for what, target, of in (("mean", MEAN_RATIO, "mean"), ("p95", P95_RATIO, "p95")):
         worst = max(some, key=lambda r, of=of: getattr(r, of))  # type: ignore[misc]
         value = float(getattr(worst, of))
         found.append(
             Line(
-                asked=f"{what} delay / (floor + Lorden-type bound), worst of {len(some)} cells without a miss",
+                asked=f"{what} delay / (floor + Lorden-type bound), worst of {len(some)} cells, {feed.name}",
                 target=f"≤ {target:g}",
                 measured=f"{value:.2f} ({worst.where})",
                 result="held" if value <= target else "**missed**",

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from benchmarks.detection_parts.streams import Ints, Onset, Scenario, coarser, draw, generator
 from benchmarks.detection_parts.twin import DIRECT, FEEDS, Feed, as_fed, core_alarm, error_meters, first_alarm, judge
-from watchdog.core.sequential import ERRORS, LATENCY, PROBES, Ladder, Meter, Point, Series, fit
+from watchdog.core.sequential import ERRORS, LATENCY, PROBES, Ladder, Meter, fit
+from watchdog.core.series import Point, Series
 
 DAY_S = 86_400.0
 LADDERS = {"errors": ERRORS, "latency": LATENCY, "probes": PROBES}
@@ -20,10 +21,10 @@ def core_judged(meter: Meter, bad: Ints, total: Ints, period_s: float) -> tuple[
     series, first = Series.start(origin=0.0, lag_s=0.0, meters=[meter]), inf
     for k, (b, n) in enumerate(zip(bad.tolist(), total.tolist(), strict=True)):
         end = (k + 1) * period_s
-        series, _ = series.add(Point(end, end - period_s, b, n), end)
+        series, late = series.add(Point(end, end - period_s, b, n), end)
         series, raised = series.judge(end)
-        first = min(first, *(alarm.until for alarm in raised), inf)
-    return first, series.wealth(0)
+        first = min(first, *(alarm.until for alarm in (*late, *raised)), inf)
+    return first, series.up_to(end).wealth(0)
 
 
 @given(
