@@ -24,6 +24,7 @@ from watchdog.core.service import Fact, Service
 from watchdog.core.state import Watch
 from watchdog.engine import runner as running
 from watchdog.engine.clock import wait_for_event
+from watchdog.engine.discovery import Discovery
 from watchdog.engine.journalist import Journalist
 from watchdog.engine.opening import Notice, open_watch, revisions_of
 from watchdog.engine.probing import Route, once_all
@@ -51,6 +52,7 @@ class Keeper:
     tools: Tools
     policy: Policy
     key: ServiceKey
+    discovery: Discovery
     discover: bool = True
     runners: dict[str, WatchRunner] = field(default_factory=dict)
     service: Service = field(init=False)
@@ -59,6 +61,8 @@ class Keeper:
     """Set once it is known whether this process owns the service."""
     owned: bool = False
     _revisions: Sequence[RevisionState] = ()
+    _read_at: float = -inf
+    """When the newest read of the service began, monotonic seconds."""
     _journalist: Journalist | None = None
     _facts: asyncio.Lock = field(default_factory=asyncio.Lock)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -72,6 +76,8 @@ class Keeper:
     """Open watches that another process holds."""
     _unreadable: set[str] = field(default_factory=set)
     _poll_now: asyncio.Event = field(default_factory=asyncio.Event)
+    _hurry: bool = False
+    """Whether the next look may not wait for a list."""
 
     def __post_init__(self) -> None:
         self.service = Service(key=self.key)
@@ -353,15 +359,36 @@ class Keeper:
         return self.policy.service.url or (self.state.url if self.state else "")
 
     async def _read_now(self) -> ServiceState:
+        """The service as it is at this moment."""
+        began = self.tools.clock.monotonic()
         self.state = await self.tools.traffic.read(self.key)
+        self._read_at = began
         return self.state
+
+    async def _read(self) -> ServiceState | None:
+        """The service as discovery lists it; at once where something is under way. None when it was read meanwhile."""
+        now, self._hurry = self._hurry, False
+        if now or self._every() < self.policy.service.discover_every_s:
+            return await self._read_now()
+        state, began = await self.discovery.look(self.key, newer_than=self._read_at)
+        if began < self._read_at:
+            return None
+        self.state, self._read_at = state, began
+        return state
+
+    def _every(self) -> float:
+        """How often the service has to be read now, seconds."""
+        urgent = (r.plan.traffic_every_s or inf for r in self.runners.values())
+        return min([self.policy.service.discover_every_s, *urgent])
 
     async def _poll(self) -> None:
         while True:
             began = self.tools.clock.monotonic()
+            self._hurry = self._poll_now.is_set()
             self._poll_now.clear()  # before the read: what is asked for during it may come too late for it
             try:
                 await self.look()
+                began = max(self._read_at, began - self._every())  # in step with those who share the list
                 if self._trouble:
                     _log.info("service_readable", service=str(self.key))
                 self._trouble = ""
@@ -374,23 +401,19 @@ class Keeper:
                 self._trouble = str(error)
             except Exception:  # noqa: BLE001 - supervision: said, and the rest goes on
                 _log.exception("discovery_crashed", service=str(self.key))
-            every = min(
-                [
-                    self.policy.service.discover_every_s,
-                    *(r.plan.traffic_every_s or 1e9 for r in self.runners.values()),
-                ]
-            )
-            wait = max(0.05, every - (self.tools.clock.monotonic() - began))
+            wait = max(0.05, self._every() - (self.tools.clock.monotonic() - began))
             await _sleep_or(self._poll_now, self.tools, wait)
 
     async def look(self) -> None:
         """Read the service once: tell its watches, open new ones, notice a proven or released split."""
         self._unread = True
-        state = await self._read_now()
+        state = await self._read()
         self._unread = False
+        if state is None:
+            return
         now = self.tools.clock.now()
         moved = not state.split.same_traffic(self.service.served)
-        if moved or not self._revisions:
+        if self.runners and (moved or not self._knows(state)):
             self._revisions = await revisions_of(self.tools, self.key)
         self._tell(state, now)
         if not self.service.known:
@@ -407,6 +430,12 @@ class Keeper:
             await self.remember(Fact(at=now, kind="released", body={}))
         if self.service.release_on_next:
             await self._release_if_newer(state)
+
+    def _knows(self, state: ServiceState) -> bool:
+        """Whether the revisions that serve or are watched are among those that were listed last."""
+        return {*state.split.revisions, *(r.watch.revision for r in self.runners.values())} <= {
+            r.name for r in self._revisions
+        }
 
     def _unpinned(self, state: ServiceState) -> bool:
         """Whether somebody else made traffic follow the latest revision again: the pin, and what was ordered for it,
@@ -551,8 +580,8 @@ class Keeper:
         """Probe the service while no watch is open: passing arms, failing tells what was sick before a deploy."""
         if self.open_runner() is not None or not self.policy.probes:
             return
-        if self.state is None:
-            await self._read_now()
+        if self.state is None and self.policy.service.url is None:
+            await self._read()
         control = self.policy.control_url or self.tools.traffic.endpoint
         answers: dict[str, ProbeAnswer] = {}
         for again in range(IDLE_TRIES):  # a blip is no sickness, and must not leave a probe unarmed for a minute

@@ -10,6 +10,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from watchdog.core.model import ServiceKey
 from watchdog.core.policy import Policy
+from watchdog.engine.discovery import Discovery
 from watchdog.engine.keeper import IDLE_PROBES_EVERY_S, Keeper
 from watchdog.engine.probing import watch_lateness
 from watchdog.engine.tools import Tools
@@ -33,9 +34,13 @@ class Supervisor:
     keepers: dict[ServiceKey, Keeper] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        keys = [key for policy in self.policies for key in policy.service.keys]
+        discovery = Discovery(self.tools.clock, self.tools.traffic, keys)
         for policy in self.policies:
             for key in policy.service.keys:
-                self.keepers[key] = Keeper(tools=self.tools, policy=policy, key=key, discover=self.discover)
+                self.keepers[key] = Keeper(
+                    tools=self.tools, policy=policy, key=key, discovery=discovery, discover=self.discover
+                )
 
     async def run(self) -> None:
         """Keep all services until cancelled."""
