@@ -6,12 +6,12 @@ errors, `p_base` the share before the deploy, and `n_o` requests of the control 
 under its own past. Above zero: hold. Otherwise roll back, once the control has had the chance to show five errors
 or a minute has gone. A held watch goes on with an empty meter, and asks again at its next alarm.
 
-The core has no such veto yet: `WIRED` says so in the table of targets, and `ask` is what is to be replaced by it.
+The comparison is the core's own (`core.compare`); `ask` plays its waiting, as `core.versus` does.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf, log
+from math import inf
 from typing import Final
 
 import numpy as np
@@ -20,15 +20,9 @@ from benchmarks.detection_parts.cases import CONTROLS
 from benchmarks.detection_parts.rivals import RIVALS
 from benchmarks.detection_parts.streams import SLOT_S, Days, Floats, Ints, Scenario, draw, generator
 from benchmarks.detection_parts.twin import DIRECT, Judged, binding, error_meters, judge
+from watchdog.core.compare import LOOK_BACK_S, PATIENCE_S, compare
 from watchdog.core.sequential import Meter
 
-WIRED: Final = False
-"""Whether the fold asks the control before it rolls back because of counts."""
-LOOK_BACK_S: Final = 120.0
-SHOWN: Final = 5.0
-PATIENCE_S: Final = 60.0
-LEAST_BASE: Final = 1e-4
-"""A share of exactly zero before the deploy would make one stray error of the control a sickness."""
 OURS_ALONE: Final = "ours alone"
 OURS_ASKING: Final = "ours, control asked"
 ROUNDS: Final = 50
@@ -128,10 +122,9 @@ def ask(days: Days, watch: int, alarm_at: float, back_s: float) -> tuple[bool, f
     while True:
         window = slice(begin, round(now / SLOT_S))
         bad, total, e, n = (float(c[window, watch].sum()) for c in (days.bad, days.total, *days.control))
-        p = bad / total if total else 0.0
-        p_base = max(days.scenario.base, LEAST_BASE)
-        if p > p_base and e * log(p / p_base) > n * (p - p_base):
+        found = compare(bad=bad, total=total, control_bad=e, control_total=n, base=days.scenario.base)
+        if found.says == "sick":
             return True, now
-        if n * p >= SHOWN or now - alarm_at >= PATIENCE_S:
+        if found.says == "well" or now - alarm_at >= PATIENCE_S:
             return False, now
         now += SLOT_S

@@ -5,7 +5,7 @@ needed to prove it. *missed*: the estimate does not keep it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from math import isinf
 from typing import Final
@@ -17,7 +17,7 @@ from benchmarks.detection_parts.cases import is_step
 from benchmarks.detection_parts.joint import Joint
 from benchmarks.detection_parts.play import OURS, Played
 from benchmarks.detection_parts.scores import Ratio, ratio, tally
-from benchmarks.detection_parts.shared import WIRED, Outcome
+from benchmarks.detection_parts.shared import Outcome
 from benchmarks.detection_parts.streams import RATES
 from benchmarks.detection_parts.twin import DIRECT, FEEDS, MONITORING, Feed, core_alarm, error_meters
 from benchmarks.tables import table
@@ -36,7 +36,7 @@ class Line:
     target: str
     measured: str
     result: str
-    """`proven`, `held` or `missed`, after `not built` where only the design was measured."""
+    """`proven`, `held` or `missed`."""
 
 
 def lines(played: Sequence[Played], outages: Iterable[Outcome], joint: Joint) -> list[Line]:
@@ -92,13 +92,12 @@ def _shared(outage: Outcome) -> Line:
     """Over the controls that the target names."""
     least = 1.0 if outage.scenario.shared_share >= SICK else 5.0
     cells = [n for n, control in zip(outage.counts, outage.controls, strict=True) if control >= least]
-    line = _share(
+    return _share(
         f"shared outage, {outage.scenario.name}, control ≥ {least:g}/s: rolled back",
         sum(cells),
         len(cells) * outage.watches,
         0.01,
     )
-    return line if WIRED else replace(line, result=f"not built; as designed: {line.result}")
 
 
 def _ratios(some: Sequence[Ratio], feed: Feed) -> list[Line]:

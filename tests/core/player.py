@@ -52,6 +52,8 @@ class World:
     """The public path once traffic is back."""
     requests: Traffic | None = field(default_factory=lambda: steady(50.0))
     restored_requests: Traffic = field(default_factory=lambda: steady(50.0))
+    control_requests: Traffic | None = None
+    """The old revision's own, while both have traffic."""
     period_s: float = 5.0
     seen_after_s: float = 2.0
     source: str = "requests"
@@ -200,18 +202,24 @@ class Player:
         end, world = self.now, self.world
         back = end - world.period_s >= self._routed_at
         if world.requests is not None and (back or end <= self._routed_at):
-            bad, total = (world.restored_requests if back else world.requests)(end)
-            sample = Sample(
-                source=world.source,
-                check="error_rate",
-                revision=OLD if back else NEW,
-                start=end - world.period_s,
-                end=end,
-                seen=self._seen(end),
-                evidence=Counts(bad, total),
-            )
-            self._at(sample.seen, lambda: self.fold(Sampled(at=sample.seen, samples=(sample,))))
+            self._counted(OLD if back else NEW, (world.restored_requests if back else world.requests)(end))
+        control = plan(self.watch).control
+        if control is not None and world.control_requests is not None:
+            self._counted(control, world.control_requests(end))
         self._at(end + world.period_s, self._count)
+
+    def _counted(self, revision: str, counts: tuple[float, float]) -> None:
+        end, world = self.now, self.world
+        sample = Sample(
+            source=world.source,
+            check="error_rate",
+            revision=revision,
+            start=end - world.period_s,
+            end=end,
+            seen=self._seen(end),
+            evidence=Counts(*counts),
+        )
+        self._at(sample.seen, lambda: self.fold(Sampled(at=sample.seen, samples=(sample,))))
 
     def _seen(self, end: float) -> float:
         at = end + self.world.seen_after_s

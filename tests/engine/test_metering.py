@@ -15,7 +15,8 @@ from watchdog.core.model import Counts, Evidence, Missing, Sample, Value
 from watchdog.core.schedule import Plan
 from watchdog.emulator.faults import Fault
 from watchdog.emulator.load import LoadPlan
-from watchdog.engine.metering import AGAIN_S, NOMINAL, QUERY_S, Reader, announce, baselines
+from watchdog.engine.baselines import Before, measure
+from watchdog.engine.metering import AGAIN_S, NOMINAL, QUERY_S, Reader, announce
 from watchdog.engine.tools import Tools
 from watchdog.errors import TemporaryError, WatchdogError
 from watchdog.ports import Feed, MetricQuery
@@ -196,12 +197,12 @@ async def test_a_source_that_cannot_be_announced_gets_the_nominal_lag_and_is_nam
 async def test_what_was_before_is_unknown_rather_than_zero(tools: Tools, source: Source) -> None:
     relative = policy(criteria='  - {metric: error_rate, target: "< 1.5x before", action: investigate}')
     now = source.clock.now()
-    found = await baselines(tools, KEY, relative, revision="old", until=now, patience_s=3.0)
-    assert found["error_rate"] == pytest.approx(3.0 / (len(source.evidence) + 5600.0), rel=0.2), "rule of three"
+    found = await measure(tools, KEY, relative, revision="old", until=now, patience_s=3.0)
+    assert found.values["error_rate"] == pytest.approx(3.0 / (len(source.evidence) + 5600.0), rel=0.2), "rule of three"
     source.error = WatchdogError("away")
-    assert await baselines(tools, KEY, relative, revision="old", until=now, patience_s=3.0) == {}
+    assert await measure(tools, KEY, relative, revision="old", until=now, patience_s=3.0) == Before()
     source.error = None
-    assert await baselines(tools, KEY, relative, revision="", until=now, patience_s=3.0) == {}
+    assert await measure(tools, KEY, relative, revision="", until=now, patience_s=3.0) == Before()
 
 
 # --- with the emulated Cloud Monitoring ---------------------------------------------------------------------------

@@ -13,9 +13,10 @@ from tests.engine.world import KEY, policy
 from watchdog.core.events import Lag
 from watchdog.core.model import Counts, Sample, Value
 from watchdog.core.schedule import Plan
-from watchdog.engine.metering import Reader, announce, baselines
+from watchdog.engine.baselines import measure
+from watchdog.engine.metering import Reader, announce
 from watchdog.engine.tools import Tools
-from watchdog.errors import PermanentError
+from watchdog.errors import PermanentError, WatchdogError
 from watchdog.ports import Feed, MetricQuery
 from watchdog.telemetry import Metrics
 
@@ -33,6 +34,7 @@ class Source:
     clock: LoopClock
     lags: Sequence[Lag] = ()
     error: Exception | None = None
+    error_on_sample: Exception | None = None
     counts: Counts = field(default_factory=lambda: Counts(0, 0))
     rate: float | None = None
     asked: list[float] = field(default_factory=list)
@@ -46,6 +48,8 @@ class Source:
     async def sample(self, query: MetricQuery, *, now: float) -> Sequence[Sample]:
         self.asked.append(now)
         self.queries.append(query)
+        if self.error_on_sample is not None:
+            raise self.error_on_sample
         whole = {
             "source": self.name,
             "revision": query.revision,
@@ -77,14 +81,22 @@ def tools(clock: LoopClock, *sources: Source) -> Tools:
     )
 
 
-async def read(source: Source, lags: Sequence[Lag], for_s: float, *, every_s: float = 60.0, **fields: Any) -> None:
+async def read(
+    source: Source,
+    lags: Sequence[Lag],
+    for_s: float,
+    *,
+    every_s: float = 60.0,
+    control: str | None = None,
+    **fields: Any,
+) -> None:
     reader = Reader(
         tools=tools(source.clock, source),
         source=source,
         service=KEY,
         lags=lags,
         every_s=every_s,
-        plan=lambda: Plan(metrics="rev", metrics_since=0.0),
+        plan=lambda: Plan(metrics="rev", metrics_since=0.0, control=control),
         emit=lambda _: None,
         **fields,
     )
@@ -129,6 +141,15 @@ async def test_a_source_is_told_which_of_our_own_requests_the_revision_answered(
     assert {q.answered_at for q in source.queries} == {(1.0, 2.0)}
 
 
+@pytest.mark.looptime
+async def test_while_both_serve_the_revision_before_is_asked_for_beside_the_new_one(clock: LoopClock) -> None:
+    source = Source("request_log", clock)
+    await read(source, [FAST], 21.0, control="old")
+
+    assert [q.revision for q in source.queries[:4]] == ["rev", "old", "rev", "old"]
+    assert source.queries[0].end == pytest.approx(source.queries[1].end), "the same seconds"
+
+
 async def test_a_feed_that_may_not_be_read_is_said_and_left_out(clock: LoopClock) -> None:
     """No row waits for it, and no alpha is spent on it."""
     refused = PermanentError("Cloud Logging refuses …: grant roles/logging.viewer")
@@ -144,9 +165,20 @@ async def test_two_feeds_of_the_same_requests_are_never_added_up(clock: LoopCloc
     slow = Source("cloud_run", clock, counts=Counts(10, 1000), rate=3.0)
     fast = Source("request_log", clock, counts=Counts(2, 100), rate=9.0)
 
-    found = await baselines(
-        tools(clock, slow, fast), KEY, policy(criteria=RELATIVE), revision="old", until=clock.now(), patience_s=3.0
-    )
+    made = policy(criteria=RELATIVE + '\n  - {metric: p95_latency, target: "< 500ms", action: investigate}')
 
-    assert found["error_rate"] == pytest.approx(13.0 / 1000.0)
-    assert found["request_rate"] == 3.0, "the authority's"
+    found = await measure(tools(clock, slow, fast), KEY, made, revision="old", until=clock.now(), patience_s=3.0)
+
+    assert found.values["error_rate"] == pytest.approx(13.0 / 1000.0)
+    assert found.values["request_rate"] == 3.0, "the authority's"
+    assert found.counts["error_rate"] == (10.0, 1000.0)
+    assert {q.latency_limits_s for q in slow.queries} == {(0.5,)}, "so that latency has a past too"
+
+
+async def test_a_source_that_hangs_does_not_keep_the_others_from_being_heard(clock: LoopClock) -> None:
+    away = Source("cloud_run", clock, error_on_sample=WatchdogError("away"))
+    fast = Source("request_log", clock, counts=Counts(2, 100))
+
+    found = await measure(tools(clock, away, fast), KEY, policy(), revision="old", until=clock.now(), patience_s=3.0)
+
+    assert found.counts == {"error_rate": (2.0, 100.0)}

@@ -1,6 +1,6 @@
 """Alarms and signals into action: go after a rollback, or ask a person."""
 
-from watchdog.core import decide, evaluate, hard_down, messages, verdicts, warming
+from watchdog.core import decide, evaluate, hard_down, messages, verdicts, versus
 from watchdog.core.catalogue import Family
 from watchdog.core.decide import Step
 from watchdog.core.events import Signalled
@@ -14,10 +14,13 @@ def act(step: Step, alarms: list[evaluate.Alarm]) -> None:
         return
     watch = step.watch
     if any(watch.rules.rules[a.rule].row.action is Action.ROLLBACK for a in alarms):
+        for alarm in alarms:
+            versus.again(step, alarm.rule, alarm.sentence)
         pursue(step)
     for alarm in alarms:
         asks = watch.rules.rules[alarm.rule].row.action is not Action.ROLLBACK
-        if asks and not watch.verdicts[alarm.rule].decided and watch.rollback is None and watch.warming is None:
+        going = (watch.rollback, watch.warming, watch.versus)
+        if asks and not watch.verdicts[alarm.rule].decided and all(x is None for x in going):
             _advise(step, alarm)  # a rollback under way says it all: no second message for the same fault
 
 
@@ -27,7 +30,7 @@ def pursue(step: Step) -> None:
     watch = step.watch
     for i in watch.rules.rollback:
         rule, state = watch.rules.rules[i], watch.verdicts[i]
-        busy = watch.rollback is not None or watch.warming is not None or watch.hold is not None
+        busy = any(x is not None for x in (watch.rollback, watch.warming, watch.versus, watch.hold))
         if busy or watch.pending_trigger is not None or not watch.open:
             return
         if state.alarmed_at is None or state.decided or rule.row.condition is None:  # `failing` is for confirmations
@@ -42,7 +45,7 @@ def pursue(step: Step) -> None:
         if rule.family is Family.PROBES and hard_down.at_the_edge(watch, state.check):
             hard_down.hold_edge(step, trigger)
         else:
-            warming.start(step, trigger)
+            versus.start(step, trigger)
 
 
 def _advise(step: Step, alarm: evaluate.Alarm) -> None:

@@ -11,6 +11,7 @@ from watchdog.core import (
     evaluate,
     messages,
     recovery,
+    versus,
     warming,
 )
 from watchdog.core.decide import Step
@@ -38,6 +39,8 @@ def next_deadline(watch: Watch) -> float:
             due = min(due, watch.approve_until)
         if watch.warming is not None and watch.hold is None:
             due = min(due, watch.warming.until)
+        if watch.versus is not None:
+            due = min(due, watch.versus.until)
     due = min(due, recovery.due(watch), _next_window(watch), end_of(watch))
     return due if watch.rollback is not None else min(due, watch.blind_at)
 
@@ -49,7 +52,11 @@ def end_of(watch: Watch) -> float:
     if rollback is not None and rollback.stage in {"writing", "settling", "verifying"} and watch.outcome is None:
         since = rollback.restored_at or rollback.written_at or rollback.decided_at
         return max(watch.ends_at, since + watch.rules.policy.rollback.verify_for_s + OVERTIME_S)
-    proving = watch.warming is not None or any(not c.complete for c in watch.confirmations.values())
+    proving = (
+        watch.warming is not None
+        or watch.versus is not None
+        or any(not c.complete for c in watch.confirmations.values())
+    )
     if proving and watch.hold is None and rollback is None:
         return watch.ends_at + OVERTIME_S
     return watch.ends_at
@@ -104,6 +111,8 @@ def _fire_waits(step: Step) -> None:
             watch.hold = replace(held, until=None)
     elif watch.warming is not None and watch.hold is None:
         warming.judge(step)
+    if watch.versus is not None:
+        versus.judge(step)
 
 
 def _fire_blind(step: Step) -> None:

@@ -122,7 +122,7 @@ def begin(step: Step, trigger: Trigger, *, by: str = "") -> None:
     reason = f"{verb} {messages.place(watch)} from {watch.revision} to {goal}{who}: {trigger.sentence}{when}."
     watch.rollback = Rollback(trigger=trigger, decided_at=watch.at, before=watch.split, by=by)
     watch.hold = None
-    watch.warming = None
+    watch.warming = watch.versus = None
     watch.pending_trigger = None
     watch.approve_until = None
     watch.state = State.ROLLING_BACK
@@ -240,7 +240,7 @@ def refuse(step: Step, trigger: Trigger, reason: str, todo: str, *, retry_at: fl
     else:
         step.note("refused", sentence)
     watch.rollback = None
-    watch.warming = None
+    watch.warming = watch.versus = None
     watch.hold = Hold(
         reason=reason,
         since=watch.at,
@@ -280,7 +280,7 @@ def ask(step: Step, trigger: Trigger) -> None:
     watch.pending_trigger = trigger
     watch.approve_until = watch.at + within
     watch.state = State.AWAITING_APPROVAL
-    watch.warming = None
+    watch.warming = watch.versus = None
     sentence = f"{messages.place(watch)} should go back to {watch.target.split}: {trigger.sentence}."
     step.decide(Action.ROLLBACK, trigger.criterion, f"Asking for approval: {sentence}")
     title = f"Approve the rollback of {messages.place(watch)}: {trigger.criterion}"

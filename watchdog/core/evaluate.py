@@ -193,7 +193,9 @@ def _counted(rule: Rule, p0: float, found: Proof, source: str, check: str) -> st
         Family.PROBES: (" failed", "probes"),
     }[rule.family]
     limit = f"limit {rule.row.condition.text}" if rule.row.condition else "limit"
-    if rule.family is not Family.ERRORS:
+    if rule.inherited:
+        limit += f", raised to {share(p0)} because it was broken before"
+    elif rule.family is not Family.ERRORS:
         limit += f", which allows {share(p0)}"
     feed = f"{source} {check}" if rule.family is Family.PROBES else source
     value = share(found.bad / found.total) if found.total else "no events"

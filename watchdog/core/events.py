@@ -60,6 +60,8 @@ class Opened:
     lags: tuple[Lag, ...] = ()
     baselines: Mapping[str, float] = field(default_factory=dict)
     burstiness: Mapping[str, float] = field(default_factory=dict)
+    before: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """By check, bad and total of the revision before in the hour before."""
     armed: tuple[str, ...] | None = ()
     sick_before: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

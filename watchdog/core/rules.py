@@ -8,17 +8,21 @@ from dataclasses import dataclass, field
 from math import inf
 from operator import ge, gt, le, lt
 
+from watchdog.core.before import worse_than
 from watchdog.core.catalogue import Family, family, quantile
 from watchdog.core.events import Lag
 from watchdog.core.model import Action, Row, Severity
 from watchdog.core.policy import Policy, p0_of
 from watchdog.core.sequential import ERRORS, LATENCY, PROBES, Ladder, Meter, fit
+from watchdog.core.text import share
 
 UPPER = "_upper"
 """Ends the check that also counts the requests whose bucket straddles the limit: good enough for a warning, while a
 rollback counts only what certainly was slower (research/statistics.md section 4)."""
 
 
+BURSTY = 1.2
+"""A burstiness from here on is worth a word: twenty slots tell less apart."""
 PROBE_SOURCE = "probe"
 """The source of our own probes' samples."""
 
@@ -40,6 +44,8 @@ class Rule:
     alpha: float = 0.0
     burstiness: float = 1.0
     why_not: str = ""
+    inherited: bool = False
+    """Whether it was broken before the deploy already; then p0 is what would be worse than that."""
 
     @property
     def is_meter(self) -> bool:
@@ -101,6 +107,10 @@ class Rules:
     one sample's width."""
     feeds: Mapping[str, tuple[Lag, ...]] = field(default_factory=dict)
     """By check, the lags of all its announced sources."""
+    before: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """By check, bad and total of the revision before in the hour before the deploy."""
+    measured: Mapping[str, float] = field(default_factory=dict)
+    """By check, the burstiness D that was measured on it."""
 
     def meter(self, rule: Rule, period_s: float) -> Meter:
         """An empty meter of the rule for a feed with `period_s` wide samples."""
@@ -151,14 +161,16 @@ def compile_rules(
     lags: tuple[Lag, ...] = (),
     baselines: Mapping[str, float] | None = None,
     burstiness: Mapping[str, float] | None = None,
+    before: Mapping[str, tuple[float, float]] | None = None,
     cold_start: bool = True,
 ) -> Rules:
     """Make the policy's rows ready to judge.
 
-    `baselines`: value before the deploy by metric, base units, for relative rows. `burstiness`: measured D by metric; 1
-    where unknown.
+    `baselines`: value before the deploy by metric, base units, for relative rows. `burstiness`: measured D by check; 1
+    where unknown. `before`: by check, bad and total of the revision before.
     """
-    rules = tuple(_compile(row, policy, lags, baselines or {}, burstiness or {}) for row in policy.rows)
+    counted = before or {}
+    rules = tuple(_compile(row, policy, lags, baselines or {}, burstiness or {}, counted) for row in policy.rows)
     by_check: dict[str, list[int]] = {}
     metered: dict[str, dict[str, tuple[int, ...]]] = {}
     for i, rule in enumerate(rules):
@@ -190,6 +202,8 @@ def compile_rules(
         rollback_checks=tuple(sorted({c for i in able for c in rules[i].checks})),
         behind=behind,
         feeds=feeds,
+        before=counted,
+        measured=burstiness or {},
     )
 
 
@@ -199,6 +213,7 @@ def _compile(
     lags: tuple[Lag, ...],
     baselines: Mapping[str, float],
     measured: Mapping[str, float],
+    counted: Mapping[str, tuple[float, float]],
 ) -> Rule:
     kind = family(row.metric)
     if row.pending:
@@ -219,14 +234,50 @@ def _compile(
     if kind is Family.ERRORS:
         checks, p0 = (row.metric,), threshold
     else:
-        counted = limit_check(threshold) + (UPPER if row.severity is Severity.WARNING else "")
-        checks, p0 = (counted, row.metric), 1.0 - quantile(row.metric)
-    sources = len({g.source for g in lags if g.check in checks}) or 1
-    d = measured.get(row.metric, 1.0)
-    return Rule(row=row, family=kind, checks=checks, threshold=threshold, p0=p0, alpha=alpha / sources, burstiness=d)
+        slower = limit_check(threshold) + (UPPER if row.severity is Severity.WARNING else "")
+        checks, p0 = (slower, row.metric), 1.0 - quantile(row.metric)
+    worse = None if row.condition and row.condition.relative else worse_than(*counted.get(checks[0], (0.0, 0.0)), p0)
+    return Rule(
+        row=row,
+        family=kind,
+        checks=checks,
+        threshold=threshold,
+        p0=p0 if worse is None else worse,
+        alpha=alpha / (len({g.source for g in lags if g.check in checks}) or 1),
+        burstiness=measured.get(checks[0], 1.0),
+        inherited=worse is not None,
+    )
 
 
 def _probe_checks(metric: str, policy: Policy) -> tuple[str, ...]:
     if metric == "health_check":
         return tuple(n for n, p in policy.probes.items() if p.critical)
     return (metric.removeprefix("probe."),)
+
+
+def notes(rules: Rules) -> tuple[str, ...]:
+    """What an opening says of rows that were broken before the deploy, and of how bursty their events were."""
+    found: list[str] = []
+    bursty: dict[str, float] = {}
+    unknown: set[str] = set()
+    for rule in rules.rules:
+        if rule.family not in {Family.ERRORS, Family.LATENCY} or not rule.checks or rule.checks[0] not in rules.before:
+            continue
+        bad, total = rules.before[rule.checks[0]]
+        if rule.inherited:
+            found.append(
+                f"{rule.label} was broken before this deploy already ({share(bad / total)} of {total:g} requests), "
+                f"which going back would not mend: this row now asks for more than {share(rule.p0)}."
+            )
+        if rule.burstiness >= BURSTY:
+            bursty[rule.row.metric] = max(rule.burstiness, bursty.get(rule.row.metric, 1.0))
+        elif rule.checks[0] not in rules.measured and rule.row.action is Action.ROLLBACK:
+            unknown.add(rule.row.metric)
+    found += [
+        f"Before this deploy the bad requests of {metric} came in bursts (D = {d:.1f}): a proof takes {d:.1f} times as "
+        "many."
+        for metric, d in sorted(bursty.items())
+    ]
+    if unknown:
+        found.append(f"Too few bad requests before to say how bursty {', '.join(sorted(unknown))} is: taken as steady.")
+    return tuple(found)

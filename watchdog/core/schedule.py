@@ -5,7 +5,7 @@ The plan follows from the watch alone, so after a crash the engine takes up exac
 
 from dataclasses import dataclass
 
-from watchdog.core import recovery, warming
+from watchdog.core import recovery, versus, warming
 from watchdog.core.model import State
 from watchdog.core.probing import Purpose, Role
 from watchdog.core.rules import latency_limits
@@ -37,6 +37,8 @@ class Plan:
     metrics: str | None = None
     """The revision whose metrics are read."""
     metrics_since: float = 0.0
+    control: str | None = None
+    """The revision whose counts are read beside it: the one before, while both have traffic."""
     traffic_every_s: float | None = None
     """How often the service's traffic is read."""
     latency_limits_s: tuple[float, ...] = ()
@@ -65,6 +67,7 @@ def plan(watch: Watch) -> Plan:
         asks=frozenset(asks),
         metrics=revision,
         metrics_since=since,
+        control=None if moved else versus.control(watch),
         traffic_every_s=TRAFFIC_EVERY_S if watch.state is State.VERIFYING else poll,
         latency_limits_s=latency_limits(watch.rules.rules),
     )

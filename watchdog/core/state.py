@@ -10,6 +10,7 @@ from math import inf
 from operator import attrgetter
 from typing import NamedTuple
 
+from watchdog.core.compare import Arm
 from watchdog.core.cover import Cover
 from watchdog.core.events import Target
 from watchdog.core.model import Action, Deploy, Outcome, Split, State, Tag, Verdict, Window, tags_by_revision
@@ -116,6 +117,20 @@ class Warming:
     until: float
     answers: Mapping[str, tuple[ProbeAnswer, ...]] = field(default_factory=dict)
     """The target's answers by probe."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Versus:
+    """A proven alarm of counts that waits for what the control's counts say."""
+
+    trigger: "Trigger"
+    key: tuple[str, str]
+    """Source and check that are compared."""
+    scope: str
+    since: float
+    """Counts from here on are compared, Unix seconds."""
+    until: float
+    """No longer waited for than this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +257,9 @@ class Watch:
     confirmations: Mapping[str, Confirmation] = field(default_factory=dict)
     controls_answered: frozenset[str] = frozenset()
     """Probes that the control passed in this watch."""
+    control: Mapping[tuple[str, str], Arm] = field(default_factory=dict)
+    """By source and check, the last counts of the revision before, while both have traffic."""
+    versus: Versus | None = None
     warming: Warming | None = None
     hold: Hold | None = None
     paused: bool = False

@@ -23,6 +23,7 @@ from watchdog.core import (
     moves,
     operators,
     recovery,
+    versus,
     warming,
 )
 from watchdog.core.commands import Command
@@ -43,6 +44,7 @@ from watchdog.core.model import Sample, State, Verdict
 from watchdog.core.policy import Policy
 from watchdog.core.probing import Purpose
 from watchdog.core.rules import compile_rules
+from watchdog.core.rules import notes as rule_notes
 from watchdog.core.state import ProbeState, RuleState, Watch
 from watchdog.core.text import clock, span
 
@@ -58,10 +60,11 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         lags=event.lags,
         baselines=event.baselines,
         burstiness=event.burstiness,
+        before=event.before,
         cold_start=event.cold_start,
     )
     armed = event.armed or ()
-    notes = (*event.notes, *frontier.of_rules(rules, event.baselines))
+    notes = (*event.notes, *rule_notes(rules), *frontier.of_rules(rules, event.baselines))
     watch = Watch(
         id=event.watch,
         deploy=event.deploy,
@@ -202,6 +205,9 @@ def _sample(step: Step, sample: Sample) -> None:
     if sample.revision in {"", watch.revision}:
         alarms.act(step, evaluate.fold(watch, sample))
         drift.follow(step, sample)
+        versus.judge(step)
+    elif sample.revision == versus.control(watch):
+        versus.sampled(step, sample)
 
 
 def _probed(step: Step, event: Probed) -> None:
@@ -221,6 +227,8 @@ def _follow(step: Step, before: Watch) -> None:
     watch = step.watch
     if watch.verdicts is before.verdicts:
         return
+    if watch.versus is not None and not watch.proves(watch.versus.trigger):
+        watch.versus = None
     if watch.warming is not None and not watch.proves(watch.warming.trigger) and watch.hold is None:
         warming.dropped(step)
     held = watch.hold
@@ -228,8 +236,10 @@ def _follow(step: Step, before: Watch) -> None:
         if held.kind == "refused":
             step.note("cleared", f"{held.trigger.criterion} has cleared; the watch stays failed, as it was refused.")
             watch.hold = replace(held, trigger=replace(held.trigger, rule=None))
+        elif (heir := versus.heir(watch, held)) is not None:
+            watch.hold = replace(held, trigger=heir)
         elif held.kind != "person":
-            watch.warming = None
+            watch.warming = watch.versus = None
             decide.release_hold(step, f"{held.trigger.criterion} has cleared")
     for rule, old, new in zip(watch.rules.rules, before.verdicts, watch.verdicts, strict=True):
         if old.verdict is not new.verdict and new.since == watch.at:

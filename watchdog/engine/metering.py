@@ -1,14 +1,13 @@
 """Asks the metric sources what a watch's plan needs, and hands on only what is new or has changed."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
 from watchdog.core.events import Lag, Sampled
-from watchdog.core.frontier import RATE
-from watchdog.core.model import Counts, Evidence, Missing, Sample, ServiceKey, Value
+from watchdog.core.model import Evidence, Missing, Sample, ServiceKey, Value
 from watchdog.core.policy import Policy
 from watchdog.core.schedule import Plan
 from watchdog.engine.tools import Tools
@@ -77,10 +76,15 @@ class Reader:
         return bool(self.lags) and max(lag.lag_s for lag in self.lags) <= PROMPT_S
 
     async def ask(self) -> None:
-        """One query, and what it says that is new."""
-        plan, now = self.plan(), self.tools.clock.now()
-        if plan.metrics is None:
-            return
+        """One query a revision, and what it says that is new."""
+        plan = self.plan()
+        if plan.metrics is not None:
+            await self._ask(plan, plan.metrics)
+        if plan.control is not None:
+            await self._ask(plan, plan.control)
+
+    async def _ask(self, plan: Plan, revision: str) -> None:
+        now = self.tools.clock.now()
         behind = max((lag.lag_s + lag.period_s for lag in self.lags), default=sum(NOMINAL))
         settled = plan.metrics_since + (0.0 if self._prompt else PROPAGATION_S)
         start = max(settled, now - behind - AGAIN_S)
@@ -88,11 +92,11 @@ class Reader:
             return
         query = MetricQuery(
             service=self.service,
-            revision=plan.metrics,
+            revision=revision,
             start=start,
             end=now,
             latency_limits_s=plan.latency_limits_s,
-            answered_at=tuple(self.answered(plan.metrics)),
+            answered_at=tuple(self.answered(revision)),
         )
         try:
             samples = await self._query(query, now)
@@ -187,43 +191,3 @@ async def announce(tools: Tools, service: ServiceKey, policy: Policy, patience_s
         else:
             lags += [Lag(source=f.source, check=f.check, period_s=f.period_s, lag_s=f.lag_s) for f in answer]
     return lags, notes
-
-
-def baseline_metrics(policy: Policy) -> tuple[str, ...]:
-    """Metrics that some row compares with before the deploy."""
-    return tuple(sorted({r.metric for r in policy.rows if r.condition is not None and r.condition.relative}))
-
-
-async def baselines(
-    tools: Tools, service: ServiceKey, policy: Policy, *, revision: str, until: float, patience_s: float
-) -> Mapping[str, float]:
-    """The hour before the deploy of the revision before it: value by metric in base units; absent where unknown."""
-    wanted = {*baseline_metrics(policy), RATE}
-    if not revision:
-        return {}
-    query = MetricQuery(service=service, revision=revision, start=until - 3600.0, end=until)
-    found: dict[str, list[float]] = {}
-    counted: dict[str, tuple[float, float]] = {}
-    for source in tools.sources:
-        values: dict[str, list[float]] = {}
-        counts: dict[str, tuple[float, float]] = {}
-        try:
-            async with asyncio.timeout(patience_s):
-                samples = await source.sample(query, now=tools.clock.now())
-        except (WatchdogError, TimeoutError) as error:
-            _log.warning("baseline_failed", source=source.name, service=str(service), error=str(error))
-            continue
-        for s in samples:
-            if s.check in wanted and isinstance(s.evidence, Value):
-                values.setdefault(s.check, []).append(s.evidence.x)
-            elif s.check in wanted and isinstance(s.evidence, Counts):
-                bad, total = counts.get(s.check, (0.0, 0.0))
-                counts[s.check] = (bad + s.evidence.bad, total + s.evidence.total)
-        # Two sources saw the same requests, so they are never added up: the first reading holds, and the most counts.
-        found = values | found
-        counted |= {m: c for m, c in counts.items() if c[1] > counted.get(m, (0.0, 0.0))[1]}
-    out = {m: sorted(v)[len(v) // 2] for m, v in found.items()}
-    # The upper end of what the counts allow (rule of three: 3/n after no event), so that a quiet hour before the deploy
-    # does not make every error afterwards an increase.
-    out.update({m: (bad + 3.0) / total for m, (bad, total) in counted.items() if total >= 30})
-    return out

@@ -10,7 +10,7 @@ from watchdog.core.events import Lag, Opened, Target
 from watchdog.core.model import Deploy, RevisionState, ServiceKey, ServiceState, Split, tags_by_revision
 from watchdog.core.policy import Policy
 from watchdog.core.service import Service, bad_fingerprints
-from watchdog.engine import metering
+from watchdog.engine import baselines, metering
 from watchdog.engine.tools import Tools
 from watchdog.errors import PermanentError, TemporaryError
 
@@ -67,11 +67,11 @@ async def open_watch(
     cutover = now if serves else None
     (lags, notes), before = await asyncio.gather(
         metering.announce(tools, key, policy, PATIENCE_S),
-        metering.baselines(tools, key, policy, revision=target.revision, until=now, patience_s=PATIENCE_S),
+        baselines.measure(tools, key, policy, revision=target.revision, until=now, patience_s=PATIENCE_S),
     )
     if notice.observe:
         policy = policy.model_copy(update={"rollback": policy.rollback.model_copy(update={"mode": "observe"})})
-    notes += _notes(policy, target, state, revision, safe=safe, lags=lags, baselines=before, notice=notice)
+    notes += _notes(policy, target, state, revision, safe=safe, lags=lags, before=before.values, notice=notice)
     hand = notice.by_hand and target.revision not in tags_by_revision(state.tags)
     watch_id = notice.watch_id or tools.new_id()
     return Opened(
@@ -94,7 +94,9 @@ async def open_watch(
         cutover_at=cutover,
         ends_at=_ends(notice, now, cutover),
         lags=tuple(lags),
-        baselines=before,
+        baselines=before.values,
+        before=before.counts,
+        burstiness=before.burstiness,
         armed=None if hand else tuple(armed),
         sick_before=tuple(sick),
         notes=tuple(notes),
@@ -163,7 +165,7 @@ def _notes(
     *,
     safe: bool,
     lags: Sequence[Lag],
-    baselines: Mapping[str, float],
+    before: Mapping[str, float],
     notice: Notice,
 ) -> list[str]:
     """What must be said loudly when the watch opens."""
@@ -193,7 +195,7 @@ def _notes(
         notes.append(f"{revision} was rolled back before and serves again: watched without writing.")
     elif policy.rollback.mode == "observe":
         notes.append("Observe mode: nothing will be written.")
-    missing = [m for m in metering.baseline_metrics(policy) if m not in baselines]
+    missing = [m for m in baselines.relative_metrics(policy) if m not in before]
     if missing:
         notes.append(f"No value before the deploy for {', '.join(missing)}: rows relative to it are inconclusive.")
     fastest: dict[str, float] = {}
