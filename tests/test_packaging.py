@@ -66,7 +66,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel: zipfi
 
     assert shipped == {path.relative_to(ROOT).as_posix() for path in ours}
     assert "watchdog/data/barq-fleet.yaml" in shipped
-    for folder in ("data/templates", "emulator/scenarios", "store/migrations"):
+    for folder in ("data/templates", "data/journeys", "emulator/scenarios", "store/migrations"):
         assert any(name.startswith(f"watchdog/{folder}/") for name in shipped), folder
 
 
@@ -87,7 +87,7 @@ def test_the_installed_wheel_runs_in_an_empty_folder(wheel: zipfile.Path, tmp_pa
 
 def test_the_files_under_config_are_the_shipped_ones() -> None:
     """One copy, so that what a reader edits is what the program reads."""
-    for name in ("barq-fleet.yaml", "policy.schema.json"):
+    for name in ("barq-fleet.yaml", "policy.schema.json", "journeys"):
         assert (ROOT / "config" / name).resolve() == ROOT / "watchdog" / "data" / name
 
 

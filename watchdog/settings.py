@@ -192,6 +192,8 @@ class Settings(BaseSettings):
     slack: SlackSettings = SlackSettings()
     pagerduty: PagerDutySettings = PagerDutySettings()
     smtp: SmtpSettings = SmtpSettings()
+    journey: Mapping[str, SecretStr] = Field(default_factory=dict)
+    """What journeys call `${secret.NAME}`: `WATCHDOG_JOURNEY__NAME`, for accounts that exist only to be tested with."""
     lease_ttl_s: Annotated[float, BeforeValidator(_duration_s), Field(ge=1, le=3600)] = Field(
         default=15.0, validation_alias="WATCHDOG_LEASE_TTL"
     )
@@ -256,8 +258,10 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     given = {name: value for name, (_, value) in files.items()} | given
 
     known = _known_variables()
-    warnings = tuple(_unknown(name, known) for name in sorted(given) if name not in known and not _ignorable(name))
-    given = {name: value for name, value in given.items() if name in known and name != _SECRETS_DIR}
+    warnings = tuple(
+        _unknown(name, known) for name in sorted(given) if not _is_known(name, known) and not _ignorable(name)
+    )
+    given = {name: value for name, value in given.items() if _is_known(name, known) and name != _SECRETS_DIR}
     problems.extend(_contradictions(given))
     try:
         settings = Settings(**_Given(given)())
@@ -307,10 +311,17 @@ def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
             yield field.validation_alias
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _variables(field.annotation, f"{own}__")
+        elif name == "journey":
+            continue
         elif name == "routing_keys":
             yield from (f"{own}__{level}" for level in _LEVELS)
         else:
             yield own
+
+
+def _is_known(name: str, known: frozenset[str]) -> bool:
+    """Whether somebody reads it; the names of journeys' secrets are their authors' own."""
+    return name in known or re.fullmatch(r"WATCHDOG_JOURNEY__[A-Z][A-Z0-9_]{0,62}", name) is not None
 
 
 def _ignorable(name: str) -> bool:

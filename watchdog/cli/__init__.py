@@ -33,6 +33,7 @@ VERBS = {
     "signoff": "act",
     "release": "act",
     "gate": "act",
+    "journey": "journey",
     "notify": "notify",
     "emulator": "world",
     "demo": "world",

@@ -37,7 +37,7 @@ from watchdog.core.model import (
     Tag,
     Value,
 )
-from watchdog.core.probing import ProbeAnswer, Purpose, Role
+from watchdog.core.probing import ProbeAnswer, Purpose, Role, StepAnswer
 from watchdog.errors import WatchdogError
 
 KINDS: Mapping[type, str] = {
@@ -114,7 +114,7 @@ def _number(x: Any) -> float:
 
 
 def _encode_answer(a: ProbeAnswer) -> dict[str, Any]:
-    return {
+    body: dict[str, Any] = {
         "e": _encode_evidence(a.evidence),
         "t": [a.started_at, a.ended_at],
         "status": a.status,
@@ -122,6 +122,11 @@ def _encode_answer(a: ProbeAnswer) -> dict[str, Any]:
         "phases": dict(a.phases_s),
         "cert": a.certificate_expires_at,
     }
+    if a.steps:
+        body["steps"] = [
+            [s.name, s.result, s.started_at, s.ended_at, s.status, s.reason, s.detail, s.cleanup] for s in a.steps
+        ]
+    return body
 
 
 def _decode_answer(b: Mapping[str, Any]) -> ProbeAnswer:
@@ -136,6 +141,21 @@ def _decode_answer(b: Mapping[str, Any]) -> ProbeAnswer:
         detail=b["detail"],
         phases_s=b["phases"],
         certificate_expires_at=b["cert"],
+        steps=tuple(_decode_step(row) for row in b.get("steps") or ()),
+    )
+
+
+def _decode_step(row: list[Any]) -> StepAnswer:
+    name, result, started_at, ended_at, status, reason, detail, cleanup = row
+    return StepAnswer(
+        name=name,
+        result=result,
+        started_at=_number(started_at),
+        ended_at=_number(ended_at),
+        status=status,
+        reason=reason,
+        detail=detail,
+        cleanup=cleanup,
     )
 
 

@@ -28,11 +28,31 @@ class Purpose(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepAnswer:
+    """One step of a journey: `result` is `passed`, `failed`, `missing` (no evidence: no access, our own trouble) or
+    `skipped` (an earlier step did not pass; or a cleanup step had nothing to clean up).
+
+    `detail` is one clause for a person, with an excerpt of the body where that tells more, without secrets, at most 400
+    characters. `status` is None when no HTTP response arrived. Times are Unix seconds, equal when it was skipped.
+    """
+
+    name: str
+    result: str
+    started_at: float
+    ended_at: float
+    status: int | None = None
+    reason: str = ""
+    detail: str = ""
+    cleanup: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeAnswer:
     """One probe's answer.
 
     `evidence` is `Passed`, `Failed(reason)` or `Missing(reason)`, reason being one of `dns`, `refused`, `connect`,
-    `tls`, `timeout`, `reset`, `protocol`, `redirect`, `status`, `json`, `body`, `too_large`, `auth`, `access`.
+    `tls`, `timeout`, `reset`, `protocol`, `redirect`, `status`, `json`, `body`, `too_large`, `auth`, `access`; of a
+    journey also `header`, `text`, `assertion`, `capture` and `credentials`.
     `detail` is one clause for a person ("answered 503, expected 200"), without secrets, at most 200 characters.
     `phases_s` holds the phases that happened: `dns`, `connect` (TCP with TLS), `first_byte`, `transfer`.
     `status` is None when no HTTP response arrived. Times are Unix seconds.
@@ -45,6 +65,8 @@ class ProbeAnswer:
     detail: str = ""
     phases_s: Mapping[str, float] = field(default_factory=dict)
     certificate_expires_at: float | None = None
+    steps: tuple[StepAnswer, ...] = ()
+    """Of a journey: its steps in the order in which they were sent, cleanup last."""
 
     @property
     def ok(self) -> bool:

@@ -3,6 +3,7 @@
 from watchdog.emulator.world import Json
 
 SLACK_TOKEN = "xoxb-emulator"  # noqa: S105 -- opens nothing but the emulator
+JOURNEY_PASSWORD = "emulated-password"  # noqa: S105 -- any other one lets in as well
 ROUTING_KEY = "e" * 32
 CHANNEL = "#barq-alerts"
 
@@ -35,5 +36,7 @@ def list_endpoints(
             "WATCHDOG_SMTP__URL": mail,
             "WATCHDOG_SMTP__FROM": "watchdog@barqfleet.com",
             "WATCHDOG_SMTP__TO": "alerts@barq.com",
+            "WATCHDOG_JOURNEY__EMAIL": "watchdog@barqfleet.com",
+            "WATCHDOG_JOURNEY__PASSWORD": JOURNEY_PASSWORD,
         },
     }

@@ -47,6 +47,8 @@ class Fault(BaseModel):
     """The share of the touched requests that meet it."""
     paths: tuple[str, ...] = ()
     """Path prefixes; empty means all."""
+    methods: tuple[str, ...] = ()
+    """HTTP methods; empty means all. A fault of `POST` alone breaks a workflow while all that is read is fine."""
     users_only: bool = False
     """Spare the probe paths, so that probes stay green."""
     status: Annotated[int, Field(ge=200, le=599)] = 503
@@ -57,8 +59,10 @@ class Fault(BaseModel):
     idle_s: Annotated[float, Field(ge=0)] = 900.0
     """For `startup`: after this long without a request the next one starts a container again."""
 
-    def touches(self, path: str) -> bool:
-        """Whether a request for `path` can meet this fault."""
+    def touches(self, path: str, method: str = "GET") -> bool:
+        """Whether a request of this method for `path` can meet this fault."""
+        if self.methods and method not in self.methods:
+            return False
         if self.users_only and path.startswith(PROBE_PATHS):
             return False
         return not self.paths or path.startswith(self.paths)
@@ -66,7 +70,8 @@ class Fault(BaseModel):
     @property
     def takes_port_down(self) -> bool:
         """Whether the whole revision refuses connections, instead of single requests failing."""
-        return self.kind == "down" and self.share == 1.0 and not self.paths and not self.users_only
+        whole = not self.paths and not self.methods and not self.users_only
+        return self.kind == "down" and self.share == 1.0 and whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,11 +116,11 @@ class FaultScript:
         nearest = min(edges, default=inf)
         return None if nearest == inf else nearest
 
-    def effect(self, path: str, request_id: str, at: float) -> Effect:
+    def effect(self, path: str, request_id: str, at: float, *, method: str = "GET") -> Effect:
         """What becomes of the request `request_id` for `path`: delays add up, the first fault that ends it wins."""
         delay_s = 0.0
         for index, fault in enumerate(self.faults):
-            if not fault.touches(path) or not self._is_active(fault, at):
+            if not fault.touches(path, method) or not self._is_active(fault, at):
                 continue
             if fault.share < 1.0 and self._draw(index, request_id) >= fault.share:
                 continue

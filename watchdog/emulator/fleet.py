@@ -1,7 +1,8 @@
 """The containers that run, by revision."""
 
+from watchdog.emulator.fleet_api import FleetApi
 from watchdog.emulator.workload import Workload
-from watchdog.emulator.world import Revision
+from watchdog.emulator.world import Revision, ServiceKey
 
 
 class Fleet:
@@ -10,11 +11,13 @@ class Fleet:
     def __init__(self, *, seed: int = 0) -> None:
         self._seed = seed
         self._workloads: dict[str, Workload] = {}
+        self._databases: dict[ServiceKey, FleetApi] = {}
 
     async def start(self, revision: Revision) -> None:
         """Run the container of a revision."""
         await self.stop(revision)
-        workload = Workload(revision, seed=self._seed)
+        api = self._databases.setdefault(revision.key, FleetApi())
+        workload = Workload(revision, seed=self._seed, api=api)
         self._workloads[revision.uid] = workload
         await workload.start()
 
@@ -28,6 +31,7 @@ class Fleet:
         """End every container."""
         workloads = list(self._workloads.values())
         self._workloads.clear()
+        self._databases.clear()
         for workload in workloads:
             await workload.stop()
 

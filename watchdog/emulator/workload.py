@@ -14,6 +14,7 @@ from aiohttp import web
 
 from watchdog.emulator import clock
 from watchdog.emulator.faults import Effect
+from watchdog.emulator.fleet_api import FleetApi
 from watchdog.emulator.listener import Listener
 from watchdog.emulator.scripting import reset_connection
 from watchdog.emulator.tasks import end_tasks
@@ -32,22 +33,13 @@ PROBES: dict[str, Json] = {
     "/api/v1/health/live": {"status": "alive"},
 }
 
-USER_ROUTES: dict[str, Json] = {
-    "/": {"service": "barq-fleet-api"},
-    "/api/v1/couriers": {"items": [{"id": 17, "name": "Courier 17", "state": "on_shift"}], "total": 212},
-    "/api/v1/vehicles": {"items": [{"id": 4, "plate": "ABC-1234", "state": "in_use"}], "total": 148},
-    "/api/v1/assignments": {"items": [{"id": 9001, "courier": 17, "vehicle": 4}], "total": 131},
-    "/api/v1/attendance": {"items": [{"courier": 17, "checked_in": True}], "total": 196},
-    "/api/v1/auth/login": {"token": "emulated", "expires_in": 3600},
-}
-"""Routes that users call; what follows a further slash is taken as an id."""
-
 
 class Workload:
     """The server of one revision. `start` and `stop` are the container's life; faults open and close the port."""
 
-    def __init__(self, revision: Revision, *, seed: int) -> None:
+    def __init__(self, revision: Revision, *, seed: int, api: FleetApi) -> None:
         self._revision = revision
+        self._api = api
         self._random = random.Random(f"{seed}/{revision.name}")
         self._requests = 0
         server = web.Server(self._handle, handler_cancellation=True, access_log=None, keepalive_timeout=75.0)
@@ -93,7 +85,7 @@ class Workload:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self._requests += 1
         request_id = request.headers.get(REQUEST_ID) or f"{self._revision.name}/{self._requests}"
-        effect = self._revision.faults.effect(request.path, request_id, clock.now())
+        effect = self._revision.faults.effect(request.path, request_id, clock.now(), method=request.method)
         await asyncio.sleep(self._latency_s(request.path) + effect.delay_s)
         return await self._end(request, effect)
 
@@ -109,15 +101,19 @@ class Workload:
             if isinstance(effect.body, str):
                 return web.Response(text=effect.body)
             return _json(effect.body or {})
-        return self._answer(request.path)
+        return self._answer(request, await request.read() if request.can_read_body else b"")
 
-    def _answer(self, path: str) -> web.StreamResponse:
-        body = PROBES.get(path)
-        if path == "/version":
-            body = {"version": self._revision.version, "revision": self._revision.name}
-        if body is None:
-            body = USER_ROUTES.get(path) or USER_ROUTES.get(path.rpartition("/")[0] if path.count("/") > 3 else "")
-        return _json({"detail": "not found"}, status=404) if body is None else _json(body)
+    def _answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        fixed = PROBES.get(request.path)
+        if request.path == "/version":
+            fixed = {"version": self._revision.version, "revision": self._revision.name}
+        if request.path == "/":
+            fixed = {"service": self._revision.key.name}
+        if fixed is not None:
+            return _json(fixed)
+        answer = self._api.handle(request.method, request.path, request.headers.get("Authorization", ""), body)
+        status, value = (404, {"detail": "not found"}) if answer is None else answer
+        return web.Response(status=status) if value is None else _json(value, status=status)
 
     def _latency_s(self, path: str) -> float:
         if path in PROBES or path == "/version":
