@@ -5,7 +5,7 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,25 +119,30 @@ async def build(
     discover: bool = True,
     follow: Follower | None = None,
     page_url: str = "",
+    clock: ports.Clock | None = None,
+    store: ports.Store | None = None,
+    wrap_source: Callable[[ports.Source], ports.Source] = lambda source: source,
 ) -> AsyncIterator[App]:
     """Everything wired up and the store open; closed in order at the end.
 
-    Raises `StoreUnavailableError` when the store does not answer, `ConfigError` for what a person must mend.
+    `clock` and `store` replace the machine's clock and the database that the settings name, and `wrap_source` is put
+    around every metric source: for worlds that are played in virtual time. Raises `StoreUnavailableError` when the
+    store does not answer, `ConfigError` for what a person must mend.
     """
     _refuse_doubles(policies)
-    clock = SystemClock()
+    clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
         session = open_session()
         stack.push_async_callback(session.close)
         emulated = settings.cloud_run_emulator_host is not None
         tokens = GoogleTokens()
         stack.push_async_callback(tokens.close)
-        store = make_store(settings.database_url.get_secret_value())
+        store = store or make_store(settings.database_url.get_secret_value())
         await store.open()
         stack.push_async_callback(_close, store)
         prober = HttpProber(clock, id_token=tokens.id_token)
         stack.push_async_callback(prober.close)
-        sources = await _sources(settings, stack, clock, emulated=emulated)
+        sources = [wrap_source(s) for s in await _sources(settings, stack, clock, emulated=emulated)]
         notifiers = load_notifiers(session, settings)
         keys = [key for policy in policies for key in policy.service.keys]
         metrics = Metrics(

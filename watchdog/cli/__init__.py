@@ -37,6 +37,7 @@ VERBS = {
     "notify": "notify",
     "emulator": "world",
     "demo": "world",
+    "drill": "drill",
 }
 """Verb → the module of this package that holds it."""
 

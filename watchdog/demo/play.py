@@ -1,22 +1,19 @@
 """One scenario from the first request to the report, told live on the terminal."""
 
 import asyncio
-import json
 import re
 import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.panel import Panel
 
+from watchdog.demo.teller import Teller
 from watchdog.demo.world import World, open_world
 from watchdog.emulator.scenario import Scenario, load_scenario, scenario_names
 from watchdog.errors import ConfigError
@@ -46,47 +43,6 @@ def demo_policy(endpoints: Mapping[str, Any]) -> str:
     return f"{text.rstrip()}\n{FAST[2]}\n"
 
 
-def make_console() -> Console:
-    """As wide as the terminal; wide enough for the tables where the output goes to a file or a CI log."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-
-
-@dataclass(slots=True, kw_only=True)
-class Teller:
-    """Says what happens: sentences above a live panel, or JSON lines."""
-
-    as_json: bool
-    console: Console = field(default_factory=make_console)
-    live: Live | None = None
-    told: int = 0
-
-    def say(self, text: str, style: str = "", **fields: Any) -> None:
-        """One step of the story."""
-        if self.as_json:
-            self.console.file.write(json.dumps({"event": "demo", "text": text, **fields}, ensure_ascii=False) + "\n")
-            self.console.file.flush()
-        else:
-            self.console.print(f"[bold cyan]demo[/]      {escape(text)}", style=style, soft_wrap=True)
-
-    def show(self, view: Mapping[str, Any]) -> None:
-        """The watch as it stands, and what is new in its timeline."""
-        for entry in view["timeline"][self.told :]:
-            if self.as_json:
-                line = {"event": entry["kind"], "at": entry["at"], "watch": view["id"], "reason": entry["text"]}
-                self.console.file.write(json.dumps(line, ensure_ascii=False) + "\n")
-                self.console.file.flush()
-            else:
-                style = {"decision": "bold red", "recovered": "bold green", "restored": "green", "ended": "bold"}
-                self.console.print(
-                    f"[dim]{entry['at'][11:19]}[/]  {escape(entry['text'])}",
-                    style=style.get(entry["kind"], ""),
-                    soft_wrap=True,
-                )
-        self.told = len(view["timeline"])
-        if self.live is not None:
-            self.live.update(Panel(panel(view), border_style="dim", expand=False))
-
-
 async def play(name: str, *, as_json: bool = False, keep: bool = False) -> int:
     """Play a scenario; 0 when it ended as its script says, 11 when it did not.
 
@@ -99,7 +55,8 @@ async def play(name: str, *, as_json: bool = False, keep: bool = False) -> int:
     teller = Teller(as_json=as_json)
     folder = Path(tempfile.mkdtemp(prefix="watchdog-demo-"))
     teller.say(f"{scenario.title}. {scenario.story}", style="bold", scenario=name)
-    async with open_world(name, demo_policy, folder) as world:
+    async with open_world(["--scenario", name], folder) as world:
+        await world.start_daemon(demo_policy(world.endpoints))
         wrong = await _act(world, scenario, teller)
     if not keep and not wrong:
         _tidy(folder)
@@ -216,7 +173,7 @@ async def _check_pages(world: World, scenario: Scenario, teller: Teller) -> list
         paged = False
         for _ in range(int(PAGES_S / LOOK_EVERY_S)):
             received = (await world.emulator("GET", f"/emulator/collectors/{channel}"))["received"]
-            titles = [t for t in (_title(r["body"]) for r in received) if t]
+            titles = [t for t in (title_of(r["body"]) for r in received) if t]
             paged = channel == "slack" or any(r["body"].get("event_action") == "trigger" for r in received)
             if titles and (paged or channel not in scenario.expect.channels):
                 break
@@ -234,7 +191,7 @@ def _triggered(received: list[dict[str, Any]]) -> bool:
     return any(r["body"].get("event_action") == "trigger" for r in received)
 
 
-def _title(body: Mapping[str, Any]) -> str:
+def title_of(body: Mapping[str, Any]) -> str:
     """The first line of a message as it arrived; empty for Slack's own updates of a message."""
     payload = body.get("payload")
     if isinstance(payload, Mapping):

@@ -8,14 +8,16 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from watchdog.engine.clock import SystemClock
 from watchdog.errors import WatchdogError
+from watchdog.ports import Clock
 
 START_S = 30.0
 STOP_S = 6.0
@@ -27,15 +29,64 @@ class DemoError(WatchdogError):
 
 @dataclass(slots=True, kw_only=True)
 class World:
-    """The running demo. Bases are URLs without a trailing slash."""
+    """The running demo. Bases are URLs without a trailing slash; `daemon` is empty until one was started."""
 
     session: aiohttp.ClientSession
     control: str
-    daemon: str
-    token: str
     endpoints: Mapping[str, Any]
-    processes: Mapping[str, asyncio.subprocess.Process]
     folder: Path
+    daemon: str = ""
+    token: str = ""
+    clock: Clock = field(default_factory=SystemClock)
+    processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    """Of the daemon, the next time that it is started."""
+
+    async def start_daemon(self, *policies: str) -> None:
+        """Start the daemon with these policy files' texts, or again with those of the last time; wait until it is
+        ready."""
+        self.prepare(policies)
+        self.processes["daemon"] = await _start("daemon", ["-m", "watchdog", "run"], self.folder, self.environment)
+        await self.ready()
+
+    def prepare(self, policies: Sequence[str]) -> None:
+        """Write the policies, choose address and token, and note the daemon's environment."""
+        if not policies:
+            return
+        paths = []
+        for number, text in enumerate(policies):
+            paths.append(self.folder / f"policy{number or ''}.yaml")
+            paths[-1].write_text(text, encoding="utf-8")
+        self.token, port = secrets.token_urlsafe(16), free_port()
+        self.daemon = f"http://127.0.0.1:{port}"
+        self.environment |= {
+            **{k: v for k, v in os.environ.items() if not k.startswith("WATCHDOG_")},
+            **self.endpoints["env"],
+            "WATCHDOG_CONFIG": ",".join(str(path) for path in paths),
+            "WATCHDOG_DATABASE_URL": f"sqlite:///{self.folder / 'watchdog.db'}",
+            "WATCHDOG_LISTEN": f"127.0.0.1:{port}",
+            "WATCHDOG_API_TOKEN": self.token,
+        }
+
+    async def kill_daemon(self) -> None:
+        """As `kill -9`: it has no time to say goodbye."""
+        process = self.processes.pop("daemon")
+        process.kill()
+        await process.wait()
+
+    async def ready(self) -> None:
+        """Until the daemon says that it is."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + START_S
+        while True:
+            try:
+                await self.watchdog("GET", "/readyz")
+            except DemoError:
+                if loop.time() > give_up or any(p.returncode is not None for p in self.processes.values()):
+                    raise
+                await asyncio.sleep(0.1)
+            else:
+                return
 
     async def emulator(self, method: str, path: str, body: Any = None) -> Any:
         """Ask the emulator's control API."""
@@ -72,50 +123,23 @@ def free_port() -> int:
 
 
 @contextlib.asynccontextmanager
-async def open_world(scenario: str, policy: "Any", folder: Path) -> AsyncIterator[World]:
-    """Start emulator and daemon, wait until both are ready; both are stopped at the end, whatever happens.
-
-    `policy` turns the emulator's endpoints into the text of the policy file.
-    """
+async def open_world(arguments: Sequence[str], folder: Path) -> AsyncIterator[World]:
+    """Start the emulator with these arguments; it and what was started beside it are stopped at the end, whatever
+    happens."""
     processes: dict[str, asyncio.subprocess.Process] = {}
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
         try:
-            emulator = await _start(
-                "emulator",
-                ["-m", "watchdog.emulator", "--listen", "127.0.0.1:0", "--scenario", scenario],
-                folder,
-                os.environ,
-            )
-            processes["emulator"] = emulator
+            command = ["-m", "watchdog.emulator", "--listen", "127.0.0.1:0", *arguments]
+            emulator = processes["emulator"] = await _start("emulator", command, folder, os.environ)
             endpoints = await _endpoints(emulator, folder)
-            path = folder / "policy.yaml"
-            path.write_text(policy(endpoints), encoding="utf-8")
-            token, port = secrets.token_urlsafe(16), free_port()
-            environment = {k: v for k, v in os.environ.items() if not k.startswith("WATCHDOG_")} | {
-                **endpoints["env"],
-                "WATCHDOG_CONFIG": str(path),
-                "WATCHDOG_DATABASE_URL": f"sqlite:///{folder / 'watchdog.db'}",
-                "WATCHDOG_LISTEN": f"127.0.0.1:{port}",
-                "WATCHDOG_API_TOKEN": token,
-            }
-            processes["daemon"] = await _start("daemon", ["-m", "watchdog", "run"], folder, environment)
-            world = World(
-                session=session,
-                control=endpoints["control"],
-                daemon=f"http://127.0.0.1:{port}",
-                token=token,
-                endpoints=endpoints,
-                processes=processes,
-                folder=folder,
-            )
-            await _ready(world)
-            yield world
+            control = endpoints["control"]
+            yield World(session=session, control=control, endpoints=endpoints, processes=processes, folder=folder)
         finally:
             await asyncio.gather(*(_stop(p) for p in reversed(processes.values())))
 
 
 async def _start(name: str, arguments: list[str], folder: Path, env: Mapping[str, str]) -> asyncio.subprocess.Process:
-    with (folder / f"{name}.log").open("wb") as log:
+    with (folder / f"{name}.log").open("ab") as log:
         return await asyncio.create_subprocess_exec(
             sys.executable,
             *arguments,
@@ -136,20 +160,6 @@ async def _endpoints(emulator: asyncio.subprocess.Process, folder: Path) -> dict
     except (TimeoutError, ValueError) as error:
         raise DemoError(f"the emulator did not start; its log: {folder / 'emulator.log'}") from error
     return dict(found)
-
-
-async def _ready(world: World) -> None:
-    loop = asyncio.get_running_loop()
-    give_up = loop.time() + START_S
-    while True:
-        try:
-            await world.watchdog("GET", "/readyz")
-        except DemoError:
-            if loop.time() > give_up or any(p.returncode is not None for p in world.processes.values()):
-                raise
-            await asyncio.sleep(0.1)
-        else:
-            return
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

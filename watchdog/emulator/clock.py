@@ -5,17 +5,34 @@ It shares nothing with the watchdog's clock, so that an error in one can't hide 
 """
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+
+_wall: Callable[[], float] = time.time
+_steady: Callable[[], float] = time.monotonic
 
 
 def now() -> float:
     """Wall-clock time in Unix seconds, UTC."""
-    return time.time()
+    return _wall()
 
 
 def monotonic() -> float:
     """Seconds on a clock that never jumps; only differences mean anything."""
-    return time.monotonic()
+    return _steady()
+
+
+@contextmanager
+def following(wall: Callable[[], float], steady: Callable[[], float]) -> Iterator[None]:
+    """Meanwhile time is what these say: for a world that is played in virtual time, in one process."""
+    global _wall, _steady
+    before = _wall, _steady
+    _wall, _steady = wall, steady
+    try:
+        yield
+    finally:
+        _wall, _steady = before
 
 
 def iso(at: float) -> str:

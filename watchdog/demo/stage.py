@@ -1,0 +1,218 @@
+"""What a drill's script can do and ask: the world's mishaps, people's acts, and the watchdog's answers, from outside.
+
+Revisions go by short names: `bad` is the revision `SERVICE-bad`.
+"""
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from watchdog.demo.drill import BASE, Drill
+from watchdog.demo.teller import Teller
+from watchdog.demo.virtual import merge
+from watchdog.demo.world import DemoError, World
+from watchdog.terminal import percents
+
+LOOK_EVERY_S = 0.25
+Json = dict[str, Any]
+
+
+class OffScriptError(Exception):
+    """The drill did not go as its script says; the message is the difference."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Stage:
+    """One drill being played. `seed` 0 plays it as it is described, any other number varies it."""
+
+    world: World
+    drill: Drill
+    teller: Teller
+    seed: int = 0
+    wrong: list[str] = field(default_factory=list)
+    began_at: float = 0.0
+    fault_at: float | None = None
+    chance: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(f"{self.drill.name}/{self.seed}")  # noqa: S311 - variations, not secrets
+
+    @property
+    def service(self) -> str:
+        """The service's name."""
+        return str(self.policy["service"]["name"])
+
+    @property
+    def policy(self) -> Json:
+        """The drill's policy: `BASE` and its changes."""
+        return merge(BASE, self.drill.policy)
+
+    def policies(self) -> list[Json]:
+        """The policy files that the daemon is given."""
+        return [self.policy]
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return self.world.clock.now()
+
+    def vary(self, value: float, low: float, high: float) -> float:
+        """`value` in the drill as described; anything between the two in a variation of it."""
+        return self.chance.uniform(low, high) if self.seed else value
+
+    def pick(self, value: Any, *others: Any) -> Any:
+        """`value` in the drill as described; it or one of the others in a variation."""
+        return self.chance.choice((value, *others)) if self.seed else value
+
+    # --- the world --------------------------------------------------------------------------------------------------
+
+    def revision(self, name: str) -> str:
+        """The revision's full name."""
+        return f"{self.service}-{name}"
+
+    async def deploy(self, name: str, *faults: Mapping[str, Any], wait: bool = True, **release: Any) -> Json:
+        """Deploy a revision with a fault script; `release` as `POST /emulator/deploy` takes it."""
+        body = {
+            "service": self.service,
+            "revision": self.revision(name),
+            "image": f"us-docker.pkg.dev/barq-fleet/api/api:{name}",
+            "faults": list(faults),
+            "wait": wait,
+            **release,
+        }
+        made: Json = await self.world.emulator("POST", "/emulator/deploy", body)
+        self.teller.say(f"Deployed {made['revision']}; Cloud Run serves {percents(made['split'])}.")
+        return made
+
+    async def faults(self, name: str, *faults: Mapping[str, Any]) -> None:
+        """Replace a revision's faults, from now on; none cures it."""
+        body = {"faults": list(faults), "restart_clock": True}
+        await self.world.emulator("PUT", f"/emulator/revisions/{self.revision(name)}/faults", body)
+
+    async def move(self, *, tags: Mapping[str, str] | None = None, wait: bool = True, **traffic: int) -> None:
+        """Somebody moves traffic: `good=90, bad=10`; `LATEST` follows the newest revision."""
+        body: Json = {
+            "service": self.service,
+            "traffic": {n if n == "LATEST" else self.revision(n): p for n, p in traffic.items()},
+            "wait": wait,
+        }
+        if tags is not None:
+            body["tags"] = {tag: self.revision(name) for tag, name in tags.items()}
+        await self.world.emulator("POST", "/emulator/traffic", body)
+
+    async def admin_fault(self, **fault: Any) -> None:
+        """A fault of the Admin API, as `POST /emulator/admin-faults` takes it."""
+        await self.world.emulator("POST", "/emulator/admin-faults", fault)
+
+    async def calm(self) -> None:
+        """The Admin API is well again."""
+        await self.world.emulator("DELETE", "/emulator/admin-faults")
+
+    async def load(self, rate_per_s: float, **plan: Any) -> None:
+        """Users send so many requests a second."""
+        body = {"service": self.service, "rate_per_s": rate_per_s, **plan}
+        await self.world.emulator("PUT", "/emulator/load", body)
+
+    async def split(self) -> dict[str, int]:
+        """Short name → percent that Cloud Run serves."""
+        found = (await self.world.emulator("GET", "/emulator/services"))["services"]
+        service = next(s for s in found if s["name"] == self.service)
+        return {name.removeprefix(f"{self.service}-"): percent for name, percent in service["split"].items()}
+
+    async def writes(self) -> list[Json]:
+        """The watchdog's traffic writes that took effect, oldest first."""
+        log = await self.world.emulator("GET", "/emulator/admin-log")
+        return [w for w in log["writes"] if w["applied"]]
+
+    async def pages(self) -> list[Json]:
+        """PagerDuty's triggers, oldest first: `at` and `title`."""
+        received = (await self.world.emulator("GET", "/emulator/collectors/pagerduty"))["received"]
+        return [
+            {"at": r["at"], "title": str(r["body"]["payload"]["summary"])}
+            for r in received
+            if r["accepted"] and r["body"].get("event_action") == "trigger"
+        ]
+
+    async def pass_time(self, seconds: float) -> None:
+        """Nothing is done for so long."""
+        await asyncio.sleep(seconds)
+
+    def fault_now(self) -> None:
+        """From here on what the watchdog does is timed."""
+        self.fault_at = self.now()
+
+    def say(self, text: str) -> None:
+        """A step of the story."""
+        self.teller.say(text)
+
+    # --- the watchdog -----------------------------------------------------------------------------------------------
+
+    async def watch(self, name: str) -> Json | None:
+        """The last watch of a revision; None where there is none."""
+        rows = (await self.world.watchdog("GET", "/api/v1/watches"))["watches"]
+        row = next((r for r in rows if r["revision"] == self.revision(name)), None)
+        return None if row is None else dict(await self.world.watchdog("GET", f"/api/v1/watches/{row['id']}"))
+
+    async def outcome(self, name: str) -> str:
+        """How the last watch of a revision ended: `open` where it has not, `none` where there is none."""
+        view = await self.watch(name)
+        if view is None:
+            return "none"
+        return str(view["outcome"]) if view["state"] == "ended" else "open"
+
+    async def until(self, name: str, *states: str, within_s: float = 60.0) -> Json:
+        """Until the revision's watch is in one of these states; any, where none is named."""
+        seen = "has no watch"
+        give_up = self.now() + within_s
+        while self.now() < give_up:
+            view = await self.watch(name)
+            if view is not None:
+                if not states or view["state"] in states:
+                    return view
+                seen = f"is {view['state']}"
+            await self.pass_time(LOOK_EVERY_S)
+        wanted = " or ".join(states) or "watched"
+        raise OffScriptError(f"{name} {seen} after {within_s:.0f} s, expected {wanted}")
+
+    async def served(self, *, within_s: float = 60.0, **split: int) -> None:
+        """Until Cloud Run serves this split."""
+        give_up = self.now() + within_s
+        while (found := await self.split()) != split:
+            if self.now() > give_up:
+                raise OffScriptError(
+                    f"Cloud Run serves {percents(found)} after {within_s:.0f} s, not {percents(split)}"
+                )
+            await self.pass_time(LOOK_EVERY_S)
+
+    async def armed(self) -> None:
+        """Until the daemon has seen the service and its probes have passed once: as on any day before a deploy."""
+        await self.pass_time(3.0)
+
+    async def act(self, verb: str, name: str, **body: Any) -> None:
+        """A person acts on the revision's watch: `ack`, `hold`, `pause`, `resume`, `finish`, `rollback`, `signals`."""
+        view = await self.until(name)
+        self.teller.say(f"Somebody says: {verb} {name}.")
+        await self.world.watchdog("POST", f"/api/v1/watches/{view['id']}/{verb}", body)
+
+    async def release(self, *, on_next: bool = False) -> str:
+        """`watchdog release`; empty, or why it was refused."""
+        try:
+            await self.world.watchdog("POST", f"/api/v1/services/{self.service}/release", {"on_next": on_next})
+        except DemoError as error:
+            return str(error)
+        return ""
+
+    async def gate(self, image: str) -> Json:
+        """`watchdog gate --image`."""
+        return dict(await self.world.watchdog("GET", f"/api/v1/gate?service={self.service}&image={image}"))
+
+    def check(self, what: str, found: Sequence[str] | str, *wanted: str) -> None:
+        """Hold what was found against words that must be in it."""
+        text = found if isinstance(found, str) else " · ".join(found)
+        self.wrong += [f"{what}: no {word!r} in {text!r}" for word in wanted if word not in text]
+
+    def require(self, what: str, ok: bool) -> None:  # noqa: FBT001 - reads as a sentence
+        """Anything else that must be so."""
+        if not ok:
+            self.wrong.append(what)
