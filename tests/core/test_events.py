@@ -24,6 +24,7 @@ from watchdog.core.events import (
     Target,
     Ticked,
     TrafficSeen,
+    Writing,
     Written,
 )
 from watchdog.core.journal import KINDS, SCHEMA, JournalError, decode, encode
@@ -102,6 +103,8 @@ events: dict[str, st.SearchStrategy[Event]] = {
         link=text,
         own_url=text,
         cold_start=flag,
+        known_bad=flag,
+        rolled_back=text,
     ),
     "sampled": st.builds(Sampled, at=at, samples=st.lists(sample, max_size=4).map(tuple)),
     "probed": st.builds(
@@ -137,6 +140,7 @@ events: dict[str, st.SearchStrategy[Event]] = {
         rollback_safe=flag,
         previous=split,
     ),
+    "traffic_writing": st.builds(Writing, at=at, after=split, trouble=text),
     "traffic_written": st.builds(
         Written, at=at, result=text, reason=text, before=split, after=split, retry_at=st.none() | at
     ),
@@ -178,8 +182,9 @@ def test_a_reading_that_is_no_number_stays_none(x: float) -> None:
 # --- damage ------------------------------------------------------------------------------------------------------
 
 WHOLE: list[Event] = [opening(), sampled("error_rate", 60.0, Counts(1, 2)), regular("health", fails(T0))]
-WHOLE += [TrafficSeen(at=T0, split=Split.of({"a": 100})), Written(at=T0, result="done", reason="")]
+WHOLE += [TrafficSeen(at=T0, split=Split.of({"a": 100})), Written(at=T0, result="done", reason=""), Writing(at=T0)]
 OPTIONAL = {("watch_opened", "policy"), ("watch_opened", "before")}
+OPTIONAL |= {("watch_opened", "known_bad"), ("watch_opened", "rolled_back")}
 """Keys that older journals may lack."""
 REQUIRED = [
     (encode(event)[0], encode(event)[2], key)

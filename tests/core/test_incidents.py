@@ -379,7 +379,7 @@ def test_a_write_that_fails_says_that_traffic_must_be_moved_by_hand() -> None:
     drive.written(120, "failed", reason="Cloud Run answered 403")
 
     assert drive.watch.outcome == "failed"
-    assert "Move it by hand" in drive.messages("rollback_failed")[0]["todo"]
+    assert f"--to-revisions {OLD}=100" in drive.messages("rollback_failed")[0]["todo"]
 
 
 def test_a_rollback_decided_at_the_very_end_is_completed() -> None:

@@ -137,7 +137,7 @@ def test_a_write_that_failed_says_what_to_do_by_hand() -> None:
 
     player = play(down(write=failed), ends_at=T0 + 600.0).run()
     assert player.watch.outcome is Outcome.FAILED
-    assert "Move it by hand now" in player.messages("rollback_failed")[0]["todo"]
+    assert "by hand now: `gcloud run services update-traffic" in player.messages("rollback_failed")[0]["todo"]
     assert player.watch.reason == "The rollback of barq-fleet-api (us-central1) failed: 403: no permission."
 
 

@@ -9,6 +9,7 @@ from watchdog.core import (
     decide,
     ending,
     evaluate,
+    incidents,
     messages,
     recovery,
     versus,
@@ -17,7 +18,7 @@ from watchdog.core import (
 from watchdog.core.decide import Step
 from watchdog.core.model import Outcome, State
 from watchdog.core.state import FRESH_S, Watch
-from watchdog.core.text import clock, listing, share, span
+from watchdog.core.text import listing, share, span, when
 
 OVERTIME_S = 120.0
 """The longest that an open confirmation may keep a watch beyond its end."""
@@ -41,7 +42,7 @@ def next_deadline(watch: Watch) -> float:
             due = min(due, watch.warming.until)
         if watch.versus is not None:
             due = min(due, watch.versus.until)
-    due = min(due, recovery.due(watch), _next_window(watch), end_of(watch))
+    due = min(due, recovery.due(watch), incidents.due(watch), _next_window(watch), end_of(watch))
     return due if watch.rollback is not None else min(due, watch.blind_at)
 
 
@@ -84,6 +85,7 @@ def fire(step: Step) -> None:
     if watch.rollback is None:
         _fire_waits(step)
         alarms.pursue(step)
+    incidents.fire(step)
     if watch.rollback is None and watch.at >= watch.blind_at:
         _fire_blind(step)
     _fire_windows(step)
@@ -96,7 +98,12 @@ def _fire_waits(step: Step) -> None:
     held = watch.hold
     if watch.approve_until is not None and watch.at >= watch.approve_until and watch.pending_trigger is not None:
         trigger, watch.pending_trigger, watch.approve_until = watch.pending_trigger, None, None
-        decide.refuse(step, trigger, "nobody approved it in time", "Decide by hand, now.")
+        decide.refuse(
+            step,
+            trigger,
+            "nobody approved it in time",
+            f"Decide now: `watchdog rollback {watch.id}` or {messages.by_hand(watch)}.",
+        )
     elif held is not None and held.until is not None and watch.at >= held.until:
         asked = held.trigger.probe in watch.confirmations
         if watch.proves(held.trigger):
@@ -176,7 +183,7 @@ def _fire_windows(step: Step) -> None:
                     title=f"{name.capitalize()} window of {messages.place(watch)}: {said}",
                     happened=sentence,
                     did="The watch goes on.",
-                    over=f"The watch ends at {clock(watch.ends_at)}.",
+                    over=f"The watch ends at {when(watch.ends_at, watch.at)}.",
                     todo="Nothing." if fine and not alarms else "Read the criteria on the watch's page.",
                     evidence=[
                         (rule.label, state.verdict.value)

@@ -7,7 +7,7 @@ from watchdog.core.commands import Announce, Command, Notify, Restore
 from watchdog.core.messages import Body
 from watchdog.core.model import Action, Outcome, State, Window
 from watchdog.core.state import Decision, Entry, Hold, Incident, Rollback, Trigger, Watch
-from watchdog.core.text import clock, span
+from watchdog.core.text import span, when
 
 TIMELINE = 200
 """Lines of the timeline that a watch keeps."""
@@ -59,20 +59,33 @@ class Step:
             window=window.value if window else None,
         )
 
-    def open_incident(self, title: str, severity: str = "critical") -> None:
-        """Open the watch's incident, or raise the one that is open again."""
+    def open_incident(self, title: str, severity: str = "critical", *, criterion: str = "") -> None:
+        """Open the watch's incident, or raise the one that is open already."""
         watch = self.watch
-        if watch.incident is None or watch.incident.resolved_at is not None:
-            watch.incident = Incident(key=messages.dedup_key(watch), opened_at=watch.at, title=title, severity=severity)
+        incident = watch.incident
+        if incident is None or not incident.open:
+            watch.incident = Incident(
+                key=messages.dedup_key(watch),
+                opened_at=watch.at,
+                title=title,
+                severity=severity,
+                criterion=criterion,
+            )
         else:
-            watch.incident = replace(watch.incident, title=title, severity=severity)
+            watch.incident = replace(
+                incident,
+                title=title,
+                severity=severity,
+                criterion=criterion or incident.criterion,
+                calm_since=None,
+            )
 
-    def resolve_incident(self) -> str | None:
+    def resolve_incident(self, by: str = "") -> str | None:
         """Mark the incident as resolved; returns the action for the message, None when none is open."""
         incident = self.watch.incident
-        if incident is None or incident.resolved_at is not None:
+        if incident is None or not incident.open:
             return None
-        self.watch.incident = replace(incident, resolved_at=self.watch.at)
+        self.watch.incident = replace(incident, resolved_at=self.watch.at, resolved_by=by)
         return "resolve"
 
 
@@ -93,7 +106,8 @@ def consider(step: Step, trigger: Trigger) -> None:
             step,
             trigger,
             f"{watch.revision} is marked as not safe to roll back (rollback_safe: false)",
-            "Decide by hand: the old code may not work with what this deploy changed (schema, data).",
+            "Decide by hand: the old code may not work with what this deploy changed (schema, data). If it does: "
+            f"{messages.by_hand(watch)}.",
         )
         return
     if not watch.target.split.shares:
@@ -101,7 +115,7 @@ def consider(step: Step, trigger: Trigger) -> None:
             step,
             trigger,
             "no revision is known that served before this deploy",
-            "Deploy a good revision, or move traffic by hand with `gcloud run services update-traffic`.",
+            f"Deploy a good revision, or move traffic to one by hand: {messages.by_hand(watch)}.",
         )
         return
     if watch.rules.policy.rollback.mode == "approve":
@@ -111,15 +125,16 @@ def consider(step: Step, trigger: Trigger) -> None:
 
 
 def begin(step: Step, trigger: Trigger, *, by: str = "") -> None:
-    """Decide the rollback and ask the engine to write it."""
+    """Decide the rollback and ask the engine to write it. It is paged when nothing speaks against it any more
+    (`recovery.writing`): a budget or a preflight that says no is then the only page."""
     watch = step.watch
     observe = watch.rules.policy.rollback.mode == "observe" and not by
     goal = str(watch.target.split)
     verb = "Would roll back" if observe else "Rolling back"
     window = watch.window
-    when = f" in the {window.value.replace('_', ' ')} window" if window else ""
+    during = f" in the {window.value.replace('_', ' ')} window" if window else ""
     who = f" on the word of {by}" if by else ""
-    reason = f"{verb} {messages.place(watch)} from {watch.revision} to {goal}{who}: {trigger.sentence}{when}."
+    reason = f"{verb} {messages.place(watch)} from {watch.revision} to {goal}{who}: {trigger.sentence}{during}."
     watch.rollback = Rollback(trigger=trigger, decided_at=watch.at, before=watch.split, by=by)
     watch.hold = None
     watch.warming = watch.versus = None
@@ -127,23 +142,6 @@ def begin(step: Step, trigger: Trigger, *, by: str = "") -> None:
     watch.approve_until = None
     watch.state = State.ROLLING_BACK
     step.decide(Action.ROLLBACK, trigger.criterion, reason)
-    title = f"{verb} {messages.place(watch)}: {trigger.criterion}"
-    step.open_incident(title)
-    step.notify(
-        messages.body(
-            watch,
-            "decision",
-            severity="critical",
-            title=title,
-            happened=reason,
-            did="Nothing is written in observe mode." if observe else f"Moving traffic to {goal} now.",
-            over="No.",
-            todo="Roll back by hand if you agree." if observe else "Wait for the result, which follows within seconds.",
-            evidence=[("proof", trigger.sentence)],
-            incident="trigger",
-            broadcast=True,
-        )
-    )
     step.commands.append(Restore(reason=reason))
 
 
@@ -159,8 +157,8 @@ def hold(step: Step, trigger: Trigger, *, kind: str, reason: str, todo: str, unt
     step.note("held", sentence)
     step.announce("held", criterion=trigger.criterion, reason=sentence, kind=kind)
     title = f"Held, not rolled back: {messages.place(watch)}: {trigger.criterion}"
-    step.open_incident(title)
-    later = f" Asked again every second until {clock(until)}, then rolled back." if until else ""
+    step.open_incident(title, criterion=trigger.criterion)
+    later = f" Asked again every second until {when(until, watch.at)}, then rolled back." if until else ""
     step.notify(
         messages.body(
             watch,
@@ -253,7 +251,7 @@ def refuse(step: Step, trigger: Trigger, reason: str, todo: str, *, retry_at: fl
         watch.outcome, watch.reason = Outcome.FAILED, sentence
     step.announce("rollback_refused", criterion=trigger.criterion, reason=sentence)
     title = f"Rollback refused: {messages.place(watch)}: {trigger.criterion}"
-    step.open_incident(title)
+    step.open_incident(title, criterion=trigger.criterion)
     step.notify(
         messages.body(
             watch,
@@ -261,7 +259,8 @@ def refuse(step: Step, trigger: Trigger, reason: str, todo: str, *, retry_at: fl
             severity="critical",
             title=title,
             happened=sentence,
-            did="Traffic stays as it is." + (f" Decided again at {clock(retry_at)}." if again and retry_at else ""),
+            did="Traffic stays as it is."
+            + (f" Decided again at {when(retry_at, watch.at)}." if again and retry_at else ""),
             over="No.",
             todo=todo,
             evidence=[("proof", trigger.sentence), ("refused", reason)],
@@ -284,7 +283,7 @@ def ask(step: Step, trigger: Trigger) -> None:
     sentence = f"{messages.place(watch)} should go back to {watch.target.split}: {trigger.sentence}."
     step.decide(Action.ROLLBACK, trigger.criterion, f"Asking for approval: {sentence}")
     title = f"Approve the rollback of {messages.place(watch)}: {trigger.criterion}"
-    step.open_incident(title)
+    step.open_incident(title, criterion=trigger.criterion)
     step.notify(
         messages.body(
             watch,
@@ -314,7 +313,7 @@ def _wait(step: Step, trigger: Trigger, why: str) -> None:
     sentence = f"{messages.place(watch)} should be rolled back ({trigger.sentence}), but {why}."
     step.decide(Action.ROLLBACK, trigger.criterion, sentence)
     title = f"Rollback waits: {messages.place(watch)}: {trigger.criterion}"
-    step.open_incident(title)
+    step.open_incident(title, criterion=trigger.criterion)
     step.notify(
         messages.body(
             watch,

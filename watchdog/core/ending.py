@@ -1,8 +1,9 @@
 """How a watch ends, and what is said then."""
 
-from watchdog.core import coverage, messages, recovery
+from watchdog.core import coverage, incidents, messages, recovery
 from watchdog.core.decide import Step
 from watchdog.core.model import Outcome
+from watchdog.core.state import Watch
 
 
 def end(step: Step, outcome: Outcome, reason: str) -> None:
@@ -18,6 +19,7 @@ def end(step: Step, outcome: Outcome, reason: str) -> None:
         Outcome.ROLLED_BACK: ("rolled_back", "error", "Rolled back"),
     }
     kind, severity, word = titles[outcome]
+    incident, left = incidents.at_the_end(step)
     step.notify(
         messages.body(
             watch,
@@ -26,11 +28,23 @@ def end(step: Step, outcome: Outcome, reason: str) -> None:
             title=f"{word}: {messages.place(watch)}: {watch.revision}",
             happened=reason,
             did="The watch has ended.",
-            over="Yes." if outcome in {Outcome.PASSED, Outcome.SUPERSEDED} else "See above.",
+            over=left or _over(watch, outcome),
             todo="Nothing." if outcome in {Outcome.PASSED, Outcome.SUPERSEDED} else "Read the report.",
-            incident=step.resolve_incident() if outcome is not Outcome.FAILED else None,
+            incident=incident,
+            broadcast=bool(left),
         )
     )
+
+
+def _over(watch: Watch, outcome: Outcome) -> str:
+    """Whether it is over, for somebody who reads nothing else."""
+    if outcome in {Outcome.PASSED, Outcome.SUPERSEDED}:
+        return "Yes."
+    if not watch.split.percent_of(watch.revision):
+        return f"Yes: {watch.revision} serves nobody any more."
+    if outcome is Outcome.UNVERIFIED:
+        return "Probably: nothing was proven against it, but too little of it was seen."
+    return "Yes, as far as can be seen: nothing that pages was broken at the end."
 
 
 def finish(step: Step) -> None:

@@ -70,6 +70,10 @@ class Opened:
     """Cloud Run's own URL of the service where users take another one (a domain, a load balancer): asked beside it
     while the revision has all traffic, to tell an edge fault from a fault of the release."""
     cold_start: bool = True
+    known_bad: bool = False
+    """The revision was rolled back before and serves again: watched without writing, whatever the policy's mode."""
+    rolled_back: str = ""
+    """The revision that the service's annotation named as rolled back when the watch opened: what is stale later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +149,16 @@ class Noticed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """Nothing speaks against the rollback, and traffic is being written. Before this nobody is told that it begins: a
+    refusal a second later would make two pages of one. `trouble` is why the API has not taken it yet, empty if none."""
+
+    at: float
+    after: Split = field(default_factory=Split)
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
     """How the traffic write ended: `done`, `refused` (preflight, budget), `observed` (mode), `failed` (the API),
     `superseded` or `overridden` (somebody else moved traffic first).
@@ -175,4 +189,4 @@ class Ticked:
     at: float
 
 
-Event = Opened | Sampled | Probed | TrafficSeen | Signalled | Operated | Noticed | Written | Resumed | Ticked
+Event = Opened | Sampled | Probed | TrafficSeen | Signalled | Operated | Noticed | Writing | Written | Resumed | Ticked

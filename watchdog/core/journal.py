@@ -21,6 +21,7 @@ from watchdog.core.events import (
     Target,
     Ticked,
     TrafficSeen,
+    Writing,
     Written,
 )
 from watchdog.core.model import (
@@ -48,6 +49,7 @@ KINDS: Mapping[type, str] = {
     Signalled: "signalled",
     Operated: "operated",
     Noticed: "deploy_noticed",
+    Writing: "traffic_writing",
     Written: "traffic_written",
     Resumed: "watch_resumed",
     Ticked: "ticked",
@@ -189,6 +191,8 @@ def _encode_opened(e: Opened) -> dict[str, Any]:
         "link": e.link,
         "own_url": e.own_url,
         "cold_start": e.cold_start,
+        "known_bad": e.known_bad,
+        "rolled_back": e.rolled_back,
     }
 
 
@@ -215,6 +219,8 @@ def _decode_opened(at: float, b: Mapping[str, Any]) -> Opened:
         link=b["link"],
         own_url=b["own_url"],
         cold_start=b["cold_start"],
+        known_bad=b.get("known_bad", False),
+        rolled_back=b.get("rolled_back", ""),
     )
 
 
@@ -256,6 +262,8 @@ def encode(event: Event) -> tuple[str, int, dict[str, Any]]:
                 "settled": event.settled,
                 "message": event.message,
             }
+        case Writing():
+            body = {"after": encode_split(event.after), "trouble": event.trouble}
         case Written():
             body = {
                 "result": event.result,
@@ -350,6 +358,8 @@ def _decode(kind: str, at: float, b: Mapping[str, Any]) -> Event:  # noqa: PLR09
                 settled=b["settled"],
                 message=b["message"],
             )
+        case "traffic_writing":
+            return Writing(at=at, after=decode_split(b["after"]), trouble=b["trouble"])
         case "traffic_written":
             return Written(
                 at=at,

@@ -103,11 +103,42 @@ def dedup_key(watch: Watch) -> str:
 def status(watch: Watch) -> str:
     """One line that describes the watch now."""
     where = f"{watch.deploy.service.name} in {watch.deploy.service.region}"
+    stage = watch.rollback.stage if watch.rollback is not None else ""
+    if watch.open and stage == "failed":
+        return f"{where}: ROLLBACK FAILED, {_serving(watch)}"
+    if watch.open and stage == "observed":
+        return f"{where}: would have rolled back (nothing is written), {_serving(watch)}"
+    if watch.open and watch.rollback is not None and watch.rollback.said:
+        return f"{where}: rolled back to {watch.rollback.after}, which DID NOT HELP"
+    if watch.open and watch.hold is not None and watch.hold.kind in {"refused", "retry"}:
+        return f"{where}: ROLLBACK REFUSED, {_serving(watch)}"
     if watch.outcome is not None and not watch.open:
         return f"{where}: {watch.outcome.value.replace('_', ' ')} – {watch.revision}"
     window = watch.window
     phase = f", {window.value.replace('_', ' ')} window" if window else ""
     return f"{where}: {watch.state.value.replace('_', ' ')} {watch.revision}{phase}"
+
+
+def _serving(watch: Watch) -> str:
+    percent = watch.split.percent_of(watch.revision)
+    return f"{watch.revision} still has {percent} % of the traffic" if percent else f"Cloud Run serves {watch.split}"
+
+
+def by_hand(watch: Watch) -> str:
+    """The command that does the rollback without us, ready to be pasted."""
+    service = watch.deploy.service
+    goal = ",".join(f"{r}={p}" for r, p in watch.target.split.percents().items()) or "REVISION=100"
+    return (
+        f"`gcloud run services update-traffic {service.name} --project {service.project} --region {service.region} "
+        f"--to-revisions {goal}`"
+    )
+
+
+def why_unwritten(watch: Watch) -> str:
+    """Why a rollback of this watch is only said."""
+    if watch.known_bad:
+        return f"{watch.revision} was rolled back before and serves again; the watchdog does not fight whoever did it"
+    return "this policy only observes (mode: observe)"
 
 
 def place(watch: Watch) -> str:

@@ -12,7 +12,7 @@ from watchdog.core import (
 from watchdog.core.decide import Step
 from watchdog.core.events import Noticed, Target, TrafficSeen, Written
 from watchdog.core.model import Outcome, State
-from watchdog.core.text import clock
+from watchdog.core.text import clock, when
 
 
 def cut_over(step: Step, at: float) -> None:
@@ -66,7 +66,7 @@ def _while_rolling_back(step: Step, event: TrafficSeen) -> None:
 def _gone(step: Step, event: TrafficSeen) -> None:
     """The watched revision has no traffic any more, and we did not write that."""
     watch = step.watch
-    if event.rolled_back == watch.revision:
+    if event.rolled_back == watch.revision != watch.rolled_back_before:
         outcome = Outcome.ROLLED_BACK
         reason = f"Another watchdog rolled {watch.revision} back; Cloud Run serves {event.split}."
     elif event.newer:
@@ -99,7 +99,7 @@ def _promoted(step: Step, before: int, now: int) -> None:
             title=f"Promoted to {now} %: {messages.place(watch)}",
             happened=sentence,
             did="The watch goes on; the target of a rollback stays.",
-            over="The watch ends at " + clock(watch.ends_at) + ".",
+            over=f"The watch ends at {when(watch.ends_at, watch.at)}.",
             todo="Nothing.",
             change=True,
         )

@@ -3,12 +3,12 @@
 from dataclasses import replace
 from math import inf
 
-from watchdog.core import decide, messages
+from watchdog.core import decide, incidents, messages
 from watchdog.core.decide import Step
 from watchdog.core.events import Operated
 from watchdog.core.model import State
 from watchdog.core.state import Hold, Trigger
-from watchdog.core.text import clock, span
+from watchdog.core.text import span, when
 
 UNDONE = frozenset({"observed", "failed"})
 """Rollbacks that moved no traffic: a person may ask for one all the same."""
@@ -24,6 +24,8 @@ def operate(step: Step, event: Operated) -> None:
             _rollback(step, event, who, said)
         case "ack":
             _acknowledge(step, who)
+        case "resolve":
+            incidents.resolve(step, who, said)
         case "hold":
             _hold(step, who, said)
         case "pause":
@@ -39,7 +41,8 @@ def operate(step: Step, event: Operated) -> None:
             step.watch.ends_at += event.for_s
             step.watch.ended_early = True
             step.note(
-                "extended", f"Extended by {span(event.for_s)} by {who}{said}; ends at {clock(step.watch.ends_at)}."
+                "extended",
+                f"Extended by {span(event.for_s)} by {who}{said}; ends at {when(step.watch.ends_at, step.watch.at)}.",
             )
         case "finish":
             step.watch.ends_at = min(step.watch.ends_at, step.watch.at)

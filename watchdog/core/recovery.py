@@ -6,16 +6,57 @@ from math import inf
 from watchdog.core import decide, messages
 from watchdog.core.catalogue import Family
 from watchdog.core.decide import Step
-from watchdog.core.events import Probed, TrafficSeen, Written
+from watchdog.core.events import Probed, TrafficSeen, Writing, Written
 from watchdog.core.model import Counts, Missing, Outcome, Sample, Split, State, Value
 from watchdog.core.series import Point, Series
 from watchdog.core.state import ProbeState, Rollback, Watch
-from watchdog.core.text import clock, span
+from watchdog.core.text import span, when
 
 NO_HELP_AFTER_S = 90.0
 """Routing is asynchronous and caches linger: "did not help" is said no sooner than this after it (DESIGN 5.6)."""
 ROUTING_PATIENCE_S = 60.0
 """A write whose target is not served after this long has failed to route."""
+
+
+def writing(step: Step, event: Writing) -> None:
+    """Nothing speaks against the rollback, and it is being written: now it is paged, once."""
+    watch = step.watch
+    if watch.rollback is not None and watch.rollback.stage == "writing":
+        _page_begun(step, event.after, event.trouble)
+
+
+def _page_begun(step: Step, after: Split, trouble: str) -> None:
+    watch = step.watch
+    rollback = watch.rollback
+    if rollback is None or rollback.begun:
+        return
+    watch.rollback = replace(rollback, begun=True)
+    goal = after if after.shares else watch.target.split
+    trigger = rollback.trigger
+    by = f" on the word of {rollback.by}" if rollback.by else ""
+    title = f"Rolling back {messages.place(watch)}: {trigger.criterion}"
+    if trouble:
+        did = f"Trying to move traffic to {goal}; Cloud Run does not take it yet ({trouble}). Tried for about a minute."
+        todo = f"If no result follows in two minutes: {messages.by_hand(watch)}."
+    else:
+        did, todo = f"Moving traffic to {goal} now.", "Wait for the result, which follows within seconds."
+    step.open_incident(title, criterion=trigger.criterion)
+    step.notify(
+        messages.body(
+            watch,
+            "decision",
+            severity="critical",
+            title=title,
+            happened=f"{watch.revision} is being rolled back{by}: {trigger.sentence}.",
+            did=did,
+            over="No.",
+            todo=todo,
+            evidence=[("proof", trigger.sentence)],
+            after=goal,
+            incident="trigger",
+            broadcast=True,
+        )
+    )
 
 
 def written(step: Step, event: Written) -> None:
@@ -30,43 +71,46 @@ def written(step: Step, event: Written) -> None:
                 rollback, stage="settling", written_at=event.at, before=event.before, after=event.after
             )
             watch.state = State.VERIFYING
+            _page_begun(step, event.after, "")
             step.note("rollback", f"Traffic written: {event.after}. {event.reason}".strip())
             step.announce("traffic_written", split=event.after.percents(), reason=event.reason)
         case "superseded" | "overridden":
             end(step, Outcome(event.result), event.reason)
         case "observed":
             watch.rollback = replace(rollback, stage="observed", reason=event.reason)
-            sentence = f"Observe mode: {event.reason}"
+            sentence = f"Would have rolled back {messages.place(watch)}: {rollback.trigger.sentence}; {event.reason}."
             watch.outcome, watch.reason = Outcome.FAILED, sentence
-            watch.state = State.HELD
+            watch.state = State.PAUSED if watch.paused else State.WATCHING
             step.note("observed", sentence)
             step.announce("rollback_observed", reason=sentence)
-            _failed(step, "Would have rolled back", sentence, "Traffic stays as it is: this policy only observes.")
+            why = messages.why_unwritten(watch)
+            todo = f"Roll back if you agree: `watchdog rollback {watch.id} --reason …`, or {messages.by_hand(watch)}."
+            _failed(step, "Would have rolled back", sentence, todo, did=f"Nothing was moved: {why}.")
         case "refused":
-            todo = (
-                "Move traffic by hand if you must: `gcloud run services update-traffic "
-                f"{watch.deploy.service.name} --region {watch.deploy.service.region} --to-revisions REVISION=100`."
-            )
+            todo = f"Move traffic by hand if you must: {messages.by_hand(watch)}."
             decide.refuse(step, rollback.trigger, event.reason, todo, retry_at=event.retry_at)
         case _:
             watch.rollback = replace(rollback, stage="failed", reason=event.reason)
             sentence = f"The rollback of {messages.place(watch)} failed: {event.reason}."
             watch.outcome, watch.reason = Outcome.FAILED, sentence
-            watch.state = State.HELD
+            watch.state = State.PAUSED if watch.paused else State.WATCHING
             step.note("failed", sentence)
             step.announce("rollback_failed", reason=sentence)
             _failed(
                 step,
                 "Rollback FAILED",
                 sentence,
-                f"Traffic is still {event.before if event.before.shares else watch.split}. Move it by hand now.",
+                f"Move it to {watch.target.split} by hand now: {messages.by_hand(watch)}. "
+                f"Or try again: `watchdog rollback {watch.id} --reason …`.",
+                did=f"Traffic was not moved: it is still {event.before if event.before.shares else watch.split}.",
             )
 
 
-def _failed(step: Step, title: str, sentence: str, todo: str) -> None:
+def _failed(step: Step, title: str, sentence: str, todo: str, *, did: str) -> None:
     watch = step.watch
     title = f"{title}: {messages.place(watch)}"
-    step.open_incident(title)
+    trigger = watch.rollback.trigger if watch.rollback else None
+    step.open_incident(title, criterion=trigger.criterion if trigger else "")
     step.notify(
         messages.body(
             watch,
@@ -74,9 +118,10 @@ def _failed(step: Step, title: str, sentence: str, todo: str) -> None:
             severity="critical",
             title=title,
             happened=sentence,
-            did="Traffic was not moved.",
+            did=did,
             over="No.",
             todo=todo,
+            evidence=[("proof", trigger.sentence)] if trigger else [],
             incident="trigger",
             broadcast=True,
         )
@@ -110,7 +155,8 @@ def _back_again(step: Step, split: Split) -> None:
     watch.outcome, watch.reason = Outcome.FAILED, sentence
     step.note("failed", sentence)
     step.announce("bad_revision_back", reason=sentence)
-    _failed(step, "Bad revision is back", sentence, "Find out who put it back; the watchdog does not fight it.")
+    todo = f"Find out who put it back. To move traffic away again: {messages.by_hand(watch)}."
+    _failed(step, "Bad revision is back", sentence, todo, did="Nothing: the watchdog does not fight it.")
 
 
 def settled(step: Step) -> None:
@@ -271,13 +317,14 @@ def _not_routed(step: Step, rollback: Rollback) -> None:
     watch = step.watch
     watch.rollback = replace(rollback, said=True)
     sentence = (
-        f"Cloud Run accepted the write at {clock(rollback.written_at or watch.at)} but does not serve "
+        f"Cloud Run accepted the write at {when(rollback.written_at or watch.at, watch.at)} but does not serve "
         f"{rollback.after} after {span(ROUTING_PATIENCE_S)}; it serves {watch.split}."
     )
     step.note("failed", sentence)
     step.announce("not_routed", reason=sentence)
     watch.outcome, watch.reason = Outcome.FAILED, sentence
-    _failed(step, "Rollback not routed", sentence, "Check the service's Ready condition; move traffic by hand.")
+    todo = f"Check the service's Ready condition; move traffic by hand: {messages.by_hand(watch)}."
+    _failed(step, "Rollback not routed", sentence, todo, did=f"Wrote {rollback.after}, which is not served yet.")
 
 
 def _no_help(step: Step, rollback: Rollback) -> None:
@@ -290,7 +337,7 @@ def _no_help(step: Step, rollback: Rollback) -> None:
     step.note("failed", sentence)
     step.announce("not_recovered", reason=sentence)
     title = f"Rollback did not help: {messages.place(watch)}"
-    step.open_incident(title)
+    step.open_incident(title, criterion=rollback.trigger.criterion)
     step.notify(
         messages.body(
             watch,
@@ -301,9 +348,11 @@ def _no_help(step: Step, rollback: Rollback) -> None:
             did=f"Traffic stays on {rollback.after}; it is not moved again.",
             over="No.",
             todo="The cause is elsewhere (dependency, data, configuration). " + messages.unpin(watch),
+            evidence=[("proof", rollback.trigger.sentence)],
             after=rollback.after,
             incident="trigger",
             broadcast=True,
+            change=True,
         )
     )
 
@@ -327,6 +376,7 @@ def _recovered(step: Step, rollback: Rollback, *, proven: bool) -> None:
     step.note("recovered", sentence)
     step.announce("recovered", proven=proven, seconds=round(took, 3), reason=sentence)
     over = "Yes: every probe passes again." if proven else "Probably: probes pass, but too few requests prove the rest."
+    end(step, Outcome.FAILED if late else Outcome.ROLLED_BACK, watch.reason if late else sentence)
     step.notify(
         messages.body(
             watch,
@@ -334,7 +384,7 @@ def _recovered(step: Step, rollback: Rollback, *, proven: bool) -> None:
             severity="error",
             title=f"Rolled back {messages.place(watch)}: {criterion}",
             happened=sentence,
-            did=f"Traffic is on {rollback.after} since {clock(rollback.restored_at or watch.at)}.",
+            did=f"Traffic is on {rollback.after} since {when(rollback.restored_at or watch.at, watch.at)}.",
             over=over,
             todo=f"Find the cause in {watch.revision}. " + messages.unpin(watch),
             evidence=[("proof", rollback.trigger.sentence)],
@@ -344,7 +394,6 @@ def _recovered(step: Step, rollback: Rollback, *, proven: bool) -> None:
             change=True,
         )
     )
-    end(step, Outcome.FAILED if late else Outcome.ROLLED_BACK, watch.reason if late else sentence)
 
 
 def end(step: Step, outcome: Outcome, reason: str) -> None:

@@ -176,6 +176,8 @@ class Rollback:
     """Verifying passes in a row by probe."""
     failing: bool = False
     """Whether some verifying probe failed last."""
+    begun: bool = False
+    """That traffic is being moved was paged."""
     said: bool = False
     """"Did not help" was paged."""
     reason: str = ""
@@ -190,9 +192,20 @@ class Incident:
     opened_at: float
     title: str
     severity: str
+    criterion: str = ""
+    """What raised it, as in `Trigger`."""
     acknowledged_at: float | None = None
     acknowledged_by: str = ""
     resolved_at: float | None = None
+    resolved_by: str = ""
+    """The person who resolved it; empty when the watch did."""
+    calm_since: float | None = None
+    """Since when nothing that pages is broken, while it is open and no rollback is under way."""
+
+    @property
+    def open(self) -> bool:
+        """Whether it still waits for its end."""
+        return self.resolved_at is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +254,10 @@ class Watch:
     own_url: str = ""
     armed_by_hand: bool = False
     sick_before: tuple[str, ...] = ()
+    known_bad: bool = False
+    """Rolled back before and serving again: watched without writing."""
+    rolled_back_before: str = ""
+    """What the rolled-back annotation named when the watch opened."""
     streams: Mapping[tuple[str, str, str], Stream] = field(default_factory=dict)
     """By source, check and scope (a window's name for rows of `window_criteria`, else empty)."""
     counted: frozenset[int] = frozenset()

@@ -57,6 +57,14 @@ def clock(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")
 
 
+def when(at: float, now: float) -> str:
+    """A moment for sentences: the time of day, with the date where it is not the day of `now` (both Unix seconds)."""
+    moment, today = datetime.fromtimestamp(at, UTC), datetime.fromtimestamp(now, UTC)
+    if moment.date() == today.date():
+        return clock(at)
+    return f"{moment.day} {moment.strftime('%b %H:%M:%S UTC')}"
+
+
 def listing(words: Iterable[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     items = list(words)

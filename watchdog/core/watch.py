@@ -19,6 +19,7 @@ from watchdog.core import (
     evaluate,
     frontier,
     hard_down,
+    incidents,
     messages,
     moves,
     operators,
@@ -38,6 +39,7 @@ from watchdog.core.events import (
     Sampled,
     Signalled,
     TrafficSeen,
+    Writing,
     Written,
 )
 from watchdog.core.model import Sample, State, Verdict
@@ -46,7 +48,7 @@ from watchdog.core.probing import Purpose
 from watchdog.core.rules import compile_rules
 from watchdog.core.rules import notes as rule_notes
 from watchdog.core.state import ProbeState, RuleState, Watch
-from watchdog.core.text import clock, span
+from watchdog.core.text import span, when
 
 LEAST_STEP_S = 0.05
 """A deadline that stays due (rounding of slot ends) is fired again this much later, so the fold always moves on."""
@@ -80,6 +82,8 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         own_url=event.own_url,
         armed_by_hand=event.armed is None,
         sick_before=event.sick_before,
+        known_bad=event.known_bad,
+        rolled_back_before=event.rolled_back,
         verdicts=tuple(RuleState(since=event.at, reason=r.why_not or "no evidence yet") for r in rules.rules),
         probes={name: ProbeState(armed=name in armed) for name in policy.probes},
         notes=notes,
@@ -101,6 +105,9 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         watch.ended_early = True
     if event.cutover_at is not None:
         moves.cut_over(step, event.cutover_at)
+    if watch.known_bad:
+        step.open_incident(f"Known bad revision serves again: {messages.place(watch)}", "error")
+        step.note("known_bad", f"{watch.revision} was rolled back before and serves again: watched without writing.")
     step.notify(_opening(watch))
     watch.due = deadlines.next_deadline(watch)
     return watch, tuple(step.commands)
@@ -115,6 +122,21 @@ def _opening(watch: Watch) -> messages.Body:
     }[mode]
     version = f" (version {watch.deploy.version})" if watch.deploy.version else ""
     by = f" by {watch.deploy.deployer}" if watch.deploy.deployer else ""
+    if watch.known_bad:
+        return messages.body(
+            watch,
+            "opened",
+            severity="error",
+            title=f"Known bad revision serves again: {messages.place(watch)}: {watch.revision}",
+            happened=f"{watch.revision}{version} was rolled back before, and it serves again{by}.",
+            did="It is watched, and nothing is written: the watchdog does not fight whoever put it back.",
+            over="No.",
+            todo=f"If that was not meant: {messages.by_hand(watch)}.",
+            evidence=[("note", note) for note in watch.notes],
+            incident="trigger",
+            broadcast=True,
+            change=True,
+        )
     return messages.body(
         watch,
         "opened",
@@ -123,7 +145,7 @@ def _opening(watch: Watch) -> messages.Body:
         happened=f"{watch.revision}{version} was deployed{by}; before it served {watch.target.split}.",
         did=says,
         over="The watch ends "
-        + (f"at {clock(watch.ends_at)}." if watch.ends_at < inf else "24 h after its first traffic."),
+        + (f"at {when(watch.ends_at, watch.at)}." if watch.ends_at < inf else "24 h after its first traffic."),
         todo="Nothing.",
         evidence=[("note", note) for note in watch.notes],
         change=True,
@@ -141,6 +163,7 @@ def advance(watch: Watch, event: Event) -> tuple[Watch, tuple[Command, ...]]:
         draft.at = max(draft.at, draft.due)
         deadlines.fire(step)
         _follow(step, watch)
+        incidents.follow(step)
         fired = draft.due
         draft.due = deadlines.next_deadline(draft)
         draft.due = max(draft.due, fired + LEAST_STEP_S) if draft.due <= fired else draft.due
@@ -151,6 +174,7 @@ def advance(watch: Watch, event: Event) -> tuple[Watch, tuple[Command, ...]]:
         _apply(step, event)
         alarms.pursue(step)
         _follow(step, watch)
+        incidents.follow(step)
         draft.due = deadlines.next_deadline(draft)
     return draft, tuple(step.commands)
 
@@ -185,6 +209,8 @@ def _apply(step: Step, event: Event) -> None:
             alarms.signal(step, event)
         case Operated():
             operators.operate(step, event)
+        case Writing():
+            recovery.writing(step, event)
         case Written():
             moves.written(step, event)
         case Resumed():

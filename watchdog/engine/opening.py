@@ -101,6 +101,8 @@ async def open_watch(
         sick_before=tuple(sick),
         notes=tuple(notes),
         own_url=_own_url(policy, state),
+        known_bad=notice.observe,
+        rolled_back=state.rolled_back,
         link=f"{tools.page_url}/watches/{watch_id}" if tools.page_url else "",
     )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from watchdog.core import traffic
-from watchdog.core.events import Written
+from watchdog.core.events import Writing, Written
 from watchdog.core.model import RevisionState, ServiceState, Split
 from watchdog.core.service import Service, bad_fingerprints, budget
 from watchdog.core.state import Watch
@@ -27,15 +27,19 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Restorer:
-    """One rollback. `service` gives the present facts, `owns` asks whether the watch's lease is still ours."""
+    """One rollback. `service` gives the present facts, `owns` asks whether the watch's lease is still ours, `begun` is
+    told once when nothing speaks against the write, or when it cannot be told because Cloud Run does not answer."""
 
     tools: Tools
     watch: Watch
     service: Callable[[], Service]
     owns: Callable[[], Awaitable[bool]]
+    begun: Callable[[Writing], None] = lambda _event: None
     before: Split = field(default_factory=Split)
     unsure: bool = False
     """A write's answer was lost: it may have landed."""
+    told: bool = False
+    """`begun` was called."""
     unlisted: bool = False
     """The revisions could not be read, which was said."""
 
@@ -58,6 +62,7 @@ class Restorer:
                     return self._written("failed", f"{error} (tried {tries + 1} times)")
                 wait = BACKOFF_S[tries] if error.delay_s is None else min(max(error.delay_s, 0.0), 10.0)
                 _log.warning("rollback_retry", watch=self.watch.id, error=str(error), wait_s=wait)
+                self._tell(self.watch.target.split, trouble=str(error))
                 tries += 1
                 await self.tools.clock.sleep(wait)
             except PermanentError as error:
@@ -72,9 +77,9 @@ class Restorer:
         key = watch.deploy.service
         state, revisions = await asyncio.gather(tools.traffic.read(key), self._revisions())
         facts, now = self.service(), tools.clock.now()
-        by_person = watch.rollback is not None and bool(watch.rollback.by)
+        by_person = self._by_person
         if (
-            state.rolled_back == watch.revision
+            state.rolled_back == watch.revision != watch.rolled_back_before
             and state.desired.percent_of(watch.revision) == 0
             and state.desired.shares
         ):
@@ -98,8 +103,21 @@ class Restorer:
             return self._written(
                 "observed", f"would have moved traffic from {state.split} to {verdict.split}", after=verdict.split
             )
+        self._tell(verdict.split)
         await self._write(state, verdict.split)
         return self._written("done", verdict.note, after=verdict.split)
+
+    @property
+    def _by_person(self) -> bool:
+        return self.watch.rollback is not None and bool(self.watch.rollback.by)
+
+    def _tell(self, after: Split, *, trouble: str = "") -> None:
+        """People learn of the rollback before the write is answered: the write may take a minute."""
+        if self.told or (self.watch.rules.policy.rollback.mode == "observe" and not self._by_person):
+            return
+        self.told = True
+        _log.info("rollback_starts", watch=self.watch.id, split=str(after), trouble=trouble)
+        self.begun(Writing(at=self.tools.clock.now(), after=after, trouble=trouble))
 
     async def _write(self, state: ServiceState, split: Split) -> None:
         try:

@@ -18,6 +18,7 @@ from watchdog.core.escalation import concerns
 from watchdog.core.events import Event, Opened, Operated, Probed, Sampled, Signalled, Ticked, Written
 from watchdog.core.journal import encode
 from watchdog.core.messages import faulty
+from watchdog.core.model import Missing
 from watchdog.core.probing import ProbeAnswer, Role
 from watchdog.core.report import view
 from watchdog.core.schedule import Ask, Plan, plan
@@ -37,6 +38,8 @@ IDLE_S = 15.0
 """The longest that the fold sleeps: its time goes on, and the read model with it, when nothing happens."""
 VIEW_EVERY_S = 1.0
 """How often the read model is written at most while only numbers change."""
+
+MISSING = "no evidence either way: it neither passes nor rolls back"
 
 LOUD = frozenset({"rollback_failed", "rollback_refused", "not_routed", "not_recovered", "bad_revision_back"})
 """Announced when the watchdog could not mend it."""
@@ -79,6 +82,8 @@ class WatchRunner:
     _shown: tuple[object, ...] = ()
     _group: asyncio.TaskGroup | None = None
     _faulty: bool = False
+    _blinded: dict[str, str] = field(default_factory=dict)
+    """By probe: why its answers are missing now."""
 
     @property
     def plan(self) -> Plan:
@@ -259,11 +264,13 @@ class WatchRunner:
     def _start_restore(self, command: Restore) -> None:
         if self._restoring is not None and not self._restoring.done():
             return
-        _log.info("rollback_starts", reason=command.reason)
+        _log.info("rollback_considered", reason=command.reason)
         self._restoring = self._spawn("restore", self._restore())
 
     async def _restore(self) -> None:
-        restorer = Restorer(tools=self.tools, watch=self.watch, service=self.hooks.service, owns=self.journalist.owns)
+        restorer = Restorer(
+            tools=self.tools, watch=self.watch, service=self.hooks.service, owns=self.journalist.owns, begun=self.put
+        )
         try:
             written = await restorer.run()
         except Exception as error:  # noqa: BLE001 - supervision: said, and the rest goes on
@@ -350,6 +357,14 @@ class WatchRunner:
 
     def _observe(self, name: str, answer: ProbeAnswer) -> None:
         self.tools.metrics.observe_probe(self.watch.id, name, answer)
+        why = answer.evidence.reason if isinstance(answer.evidence, Missing) else ""
+        if why == self._blinded.get(name, ""):
+            return
+        self._blinded[name] = why
+        if why:
+            _log.warning("probe_missing", probe=name, reason=why, detail=answer.detail, effect=MISSING)
+        else:
+            _log.info("probe_answers_again", probe=name)
 
     def _control_url(self) -> str:
         return self.watch.rules.policy.control_url or self.tools.traffic.endpoint
