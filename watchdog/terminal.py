@@ -53,6 +53,8 @@ def sentence(event: str, fields: Mapping[str, Any]) -> str:  # noqa: C901, PLR09
             return f"Probe {f['probe']} passes again."
         case "confirming":
             return f"Confirming {f['probe']}: repeated until {f['needed']} failures in a row, or one pass."
+        case "comparing":
+            return f"{f['reason']}; counting whether {f['control']} fails the same users too."
         case "warming":
             return f"{f['reason']}; warming {f['target']} before traffic moves."
         case "traffic_written":

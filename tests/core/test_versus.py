@@ -113,6 +113,7 @@ def test_a_control_with_too_little_traffic_is_waited_for_a_minute_at_most() -> N
     player = mixed(sick(0.2), steady(0.05)).run(400.0)
     alone = play(World(requests=sick(0.2))).run(400.0)
     assert player.restores == 1
+    assert player.announced("comparing")[0].fields["control"] == OLD
     assert 55.0 <= player.told("decision")[0] - alone.told("decision")[0] <= 65.0
 
 

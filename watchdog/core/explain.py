@@ -130,6 +130,9 @@ class Explainer:
             if command.event == "decision":
                 window = None if f["window"] is None else str(f["window"])
                 self._decisions.add(Taken(at, str(f["action"]), str(f["criterion"]), str(f["reason"]), window))
+            elif command.event == "comparing":
+                text = f"{f['reason']}; counting whether {f['control']} fails the same users too."
+                self._course.add(Moment(at, "comparing", text))
             elif command.event == "warming":
                 self._course.add(Moment(at, "warming", f"{f['reason']}; asking {f['target']} whether it is well."))
             elif command.event == "verdict_changed":

@@ -106,7 +106,7 @@ def _hold(step: Step, who: str, said: str) -> None:
     trigger = watch.pending_trigger or (watch.hold.trigger if watch.hold else None)
     trigger = trigger or Trigger(criterion="operator", sentence=f"held by {who}", at=watch.at)
     watch.hold = Hold(reason=f"{who} holds it{said}", since=watch.at, trigger=trigger, kind="person")
-    watch.pending_trigger, watch.approve_until, watch.warming = None, None, None
+    watch.pending_trigger, watch.approve_until, watch.warming, watch.versus = None, None, None, None
     watch.state = State.HELD
     step.note("held", f"Held by {who}{said}: no automatic rollback until `watchdog resume {watch.id}`.")
 

@@ -404,7 +404,7 @@ def end(step: Step, outcome: Outcome, reason: str) -> None:
     watch.state = State.ENDED
     watch.ended_at = watch.at
     watch.confirmations = {}
-    watch.warming = None
+    watch.warming = watch.versus = None
     said = bool(watch.timeline) and watch.timeline[-1].text == reason
     step.note("ended", f"The watch has ended: {outcome.value.replace('_', ' ')}." if said else reason)
     step.announce("watch_ended", outcome=outcome.value, reason=reason)

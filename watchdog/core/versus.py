@@ -55,6 +55,8 @@ def start(step: Step, trigger: Trigger) -> None:
         until=watch.at + PATIENCE_S,
     )
     judge(step)
+    if watch.versus is not None:
+        step.announce("comparing", criterion=trigger.criterion, reason=trigger.sentence, control=watch.target.revision)
 
 
 def again(step: Step, rule: int, sentence: str) -> None:
@@ -95,7 +97,7 @@ def judge(step: Step) -> None:
     if found.says == "sick":
         _hold(step, asked, found)
         return
-    if watch.hold is not None and watch.hold.kind == HELD:
+    if watch.hold is not None and watch.hold.kind == HELD and watch.hold.trigger.rule == asked.trigger.rule:
         step.note("released", f"No longer held: {watch.target.revision} is well ({_shows(found)}).")
         watch.hold, watch.state = None, State.PAUSED if watch.paused else State.WATCHING
     told = f"; {watch.target.revision} beside it: {_shows(found)}" if found.says == "well" else ""
