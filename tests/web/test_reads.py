@@ -80,7 +80,8 @@ async def test_the_journal_is_paged_without_losing_or_repeating_a_row(site: Site
 
     assert [row["body"]["number"] for row in seen] == list(range(7))
     assert seen[0] | {"body": {}} == {
-        "seq": 1, "at": views.at(0), "seen_at": views.at(0), "kind": "ticked", "schema": 1, "body": {}, "late": False,
+        "seq": 1, "at": views.at(0), "at_unix_s": views.T0, "seen_at": views.at(0),
+        "kind": "ticked", "schema": 1, "body": {}, "late": False,
     }  # fmt: skip
 
 

@@ -175,3 +175,60 @@ async def test_a_release_of_an_unknown_or_ambiguous_service_names_the_known_ones
     assert "barq-fleet/us-central1/barq-worker" in unknown[1]["detail"]
     assert ambiguous[0] == 409
     assert len(ambiguous[1]["candidates"]) == 2
+
+
+# --- marks --------------------------------------------------------------------------------------------------------
+
+SERVICE = "service/barq-fleet/us-central1/barq-fleet-api"
+
+
+@pytest.mark.parametrize("name", ["w9q1c4", "barq-fleet-api"], ids=["by its id", "the service's last one"])
+async def test_a_mark_is_a_letter_to_whoever_keeps_the_service(site: Site, name: str) -> None:
+    await site.put(views.rolled_back(id="w9q1c4"))
+
+    status, answer = await site.send(f"/api/v1/watches/{name}/mark", {"mark": "wrong", "reason": "was the database"})
+
+    assert (status, answer["watch"], answer["repeated"]) == (202, "w9q1c4", False)
+    letter = {"watch": "w9q1c4", "mark": "wrong", "by": "api", "reason": "was the database"}
+    assert await site.letters(SERVICE) == [("mark", letter)]
+    assert await site.letters("watch/w9q1c4") == []
+
+
+@pytest.mark.parametrize(
+    "view, body, status, told",
+    [
+        (views.watching(), {"mark": "right"}, 412, "has not ended yet"),
+        (views.passed(), {"mark": "late"}, 412, "nothing was done too late"),
+        (views.passed(), {"mark": "great"}, 422, "'right', 'wrong', 'late' or 'unclear'"),
+        (views.passed(), {}, 422, "Field required"),
+        ({**views.passed(), "service": "forgotten"}, {"mark": "right"}, 409, "No loaded policy is for"),
+    ],
+)
+async def test_a_mark_that_cannot_be_is_refused(
+    site: Site, view: dict[str, Any], body: dict[str, Any], status: int, told: str
+) -> None:
+    await site.put(view)
+
+    found, problem = await site.send(f"/api/v1/watches/{view['id']}/mark", body)
+
+    assert found == status
+    assert told in str(problem)
+
+
+async def test_a_mark_is_shown_in_lists_reports_and_pages(site: Site) -> None:
+    said = {"mark": "wrong", "by": "omar <b>", "reason": "was the | database", "at": views.at(9000)}
+    view = views.rolled_back(mark=said)
+    await site.put(view)
+
+    assert (await site.get("/api/v1/watches"))["watches"][0]["mark"] == said
+    for path, shown in (
+        ("/", "marked wrong"),
+        ("/", 'title="Marked wrong (omar &lt;b&gt;, 2026-09-21 16:43 UTC: was the | database)"'),
+        (f"/watches/{view['id']}", "<dt>Marked</dt><dd>wrong (omar &lt;b&gt;, 2026-09-21 16:43 UTC"),
+        (
+            f"/api/v1/watches/{view['id']}/report",
+            r"| Marked | wrong (omar \<b>, 2026-09-21 16:43 UTC: was the \| data",
+        ),
+    ):
+        async with site.http.get(site.url + path) as answer:
+            assert shown in await answer.text()

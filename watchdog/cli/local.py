@@ -85,6 +85,7 @@ def _event(record: Record) -> Mapping[str, Any]:
     return {
         "seq": record.seq,
         "at": iso(record.at),
+        "at_unix_s": record.at,
         "seen_at": iso(record.seen_at),
         "kind": record.kind,
         "schema": record.schema,
@@ -103,12 +104,13 @@ class Letter:
 
 def validated(path: str, body: Mapping[str, Any]) -> None:
     """Hold an order to the API's own rules. Raises `ConfigError`."""
-    from pydantic import ValidationError  # noqa: PLC0415 - only where no daemon does this
+    from pydantic import BaseModel, ValidationError  # noqa: PLC0415 - only where no daemon does this
 
-    from watchdog.web.bodies import Signal  # noqa: PLC0415
+    from watchdog.web.bodies import MarkOrder, Signal  # noqa: PLC0415
     from watchdog.web.verbs import VERBS  # noqa: PLC0415
 
-    model = Signal if path == "signals" else VERBS[path]
+    posted: Mapping[str, type[BaseModel]] = {"signals": Signal, "mark": MarkOrder, **VERBS}
+    model = posted[path]
     try:
         model.model_validate(dict(body))
     except ValidationError as error:

@@ -27,3 +27,17 @@ reason_option = click.option("--reason", default="", metavar="TEXT", help="Why, 
 def echo_json(value: object) -> None:
     """One JSON object on one line."""
     click.echo(json.dumps(value, ensure_ascii=False))
+
+
+MARKS = ("right", "wrong", "late", "unclear")
+"""The words of `core.marks.WORDS`, here without its imports."""
+
+
+def marking_of(_ctx: click.Context, _param: click.Parameter, value: tuple[str, str] | None) -> tuple[str, str] | None:
+    """The watch and its mark, in lower case."""
+    if value is None:
+        return None
+    watch, word = value
+    if word.lower() not in MARKS:
+        raise click.BadParameter(f"{word!r} is no mark; write WATCH and one of {', '.join(MARKS)}")
+    return watch, word.lower()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from watchdog.cli.exits import OK
-from watchdog.cli.options import echo_json, json_option
+from watchdog.cli.options import by_option, echo_json, json_option, marking_of, reason_option
 
 if TYPE_CHECKING:
     from watchdog.ports import Store
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 View = Mapping[str, Any]
 WIDE = 120
 """Columns where the output is no terminal: a CI log, a file."""
+COLUMNS = ("version", "date", "deployer", "status", "marked", "service", "region", "revision", "watch", "notes")
+"""Of the deployment history."""
 _WHERE = (
     "Reads from the daemon at WATCHDOG_URL; where none answers, from the database at WATCHDOG_DATABASE_URL, where a "
     "foreground `watchdog watch` leaves its watches."
@@ -91,6 +93,10 @@ def _show(view: View, *, as_json: bool) -> int:
     ending = f"{_words(view['outcome']).upper()}: " if view.get("outcome") else ""
     if ending or view.get("reason"):
         click.echo(f"\n{ending}{view.get('reason', '')}")
+    if view.get("mark"):
+        from watchdog.core.marks import sentence  # noqa: PLC0415
+
+        click.echo(f"Marked {sentence(view)}")
     for decision in view.get("decisions") or ():
         click.echo(f"{str(decision['at'])[11:19]}  {_words(decision['action'])}: {decision['reason']}")
     click.echo("\nWhat to do:")
@@ -107,15 +113,48 @@ def _show(view: View, *, as_json: bool) -> int:
 @click.command(epilog=_WHERE)
 @click.argument("service", required=False, metavar="[SERVICE]")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many, newest first.")
+@click.option(
+    "--mark",
+    nargs=2,
+    metavar="WATCH WORD",
+    callback=marking_of,
+    help="Say whether an ended watch was right.",
+)
+@reason_option
+@by_option
 @json_option
-def history(service: str | None, limit: int, *, as_json: bool) -> int:
-    """Show the deployment history: version, date, deployer, status, notes.
+def history(
+    service: str | None, limit: int, mark: tuple[str, str] | None, *, reason: str, by: str, as_json: bool
+) -> int:
+    """Show the deployment history: version, date, deployer, status, mark, notes.
 
     Every watch is a deploy. SERVICE (NAME, REGION/NAME or PROJECT/REGION/NAME) shows only its own.
-    """
+
+    \b
+    With --mark, record whether the outcome of an ended WATCH (its id, or a
+    service whose last watch is meant) was right. WORD is one of
+      right    the outcome was right
+      wrong    it was not: a healthy release was rolled back, or a bad one was
+               not
+      late     it should have been rolled back sooner
+      unclear  nobody can tell; takes back what was said before
+    A watch may be marked again: the last word counts, the journal keeps all.
+
+    \b
+    Examples: watchdog history barq-fleet-api
+              watchdog history --mark w7f3k2 wrong --reason "the database"
+    """  # noqa: D301 - click's mark for lines that it must not wrap
     from watchdog.cli.common import settings_of_environment  # noqa: PLC0415 - after --help was asked for
     from watchdog.cli.reach import answered  # noqa: PLC0415
 
+    if mark is not None:
+        from watchdog.cli.marking import record  # noqa: PLC0415
+
+        if service is not None:
+            raise click.UsageError(f"--mark names its watch itself; leave out {service}.")
+        return record(mark[0], {"mark": mark[1], "reason": reason, "by": by}, as_json=as_json)
+    if reason:
+        raise click.UsageError("--reason is said with --mark only.")
     settings = settings_of_environment()
 
     def act() -> int:
@@ -125,10 +164,11 @@ def history(service: str | None, limit: int, *, as_json: bool) -> int:
         elif not rows:
             click.echo(f"No deploy{f' of {service}' if service else ''} has been watched yet.")
         else:
-            head = ("VERSION", "DATE (UTC)", "DEPLOYER", "STATUS", "SERVICE", "REGION", "REVISION", "WATCH", "NOTES")
-            columns = ("version", "date", "deployer", "status", "service", "region", "revision", "watch", "notes")
-            shown = [{**row, "date": _minute(row["date"])} for row in rows]
-            _echo_table(head, [[str(row[column] or "") for column in columns] for row in shown])
+            head = ["DATE (UTC)" if column == "date" else column.upper() for column in COLUMNS]
+            shown = [
+                {**row, "date": _minute(row["date"]), "marked": (row["mark"] or {}).get("mark", "")} for row in rows
+            ]
+            _echo_table(head, [[str(row[column] or "") for column in COLUMNS] for row in shown])
         return OK
 
     return answered(act, as_json=as_json)
@@ -144,6 +184,7 @@ def _deploy(view: View) -> dict[str, Any]:
         "date": view.get("cutover_at") or view["opened_at"],
         "deployer": view.get("deployer") or "",
         "status": OUTCOMES.get(outcome, outcome) if outcome else _words(view["state"]),
+        "mark": view.get("mark"),
         "notes": view.get("notes_of_deploy") or "",
         "project": view["project"],
         "region": view["region"],

@@ -53,6 +53,7 @@ def view(watch: Watch) -> dict[str, Any]:
             for d in watch.decisions
         ],
         "timeline": [{"at": iso(e.at), "kind": e.kind, "text": e.text} for e in watch.timeline],
+        "mark": None,  # a person's word, once it has ended (`core.marks`)
     }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from watchdog.core import marks
 from watchdog.core.advice import Step, headline, next_steps, release_steps, split_text
 from watchdog.core.text import share
 
@@ -212,6 +213,7 @@ def _facts(view: Mapping[str, Any]) -> str:
         ("Began to serve", date_text(view.get("cutover_at"))),
         ("Watched until", date_text(view.get("ended_at") or view.get("last_evaluation_at"))),
         ("Mode", _cell(view.get("mode"))),
+        ("Marked", _cell(marks.sentence(view))),
         ("Watch", _code(view["id"])),
     ]
     if incident:

@@ -98,7 +98,7 @@ def fold(service: Service, fact: Fact) -> Service:
             return replace(service, pinned=None, release_on_next=False)
         case "probes_seen":
             return replace(service, armed=dict(b["armed"]), sick=frozenset(b["sick"]))
-        case _:
+        case _:  # among them `watch_marked`: a person's word about an ended watch, on which nothing here rests
             return service
 
 

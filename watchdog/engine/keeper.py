@@ -22,6 +22,7 @@ from watchdog.core.policy import Policy, ProbeConfig
 from watchdog.core.probing import ProbeAnswer
 from watchdog.core.service import Fact, Service
 from watchdog.core.state import Watch
+from watchdog.engine import marking
 from watchdog.engine import runner as running
 from watchdog.engine.clock import wait_for_event
 from watchdog.engine.discovery import Discovery
@@ -166,8 +167,8 @@ class Keeper:
             service = facts.fold(service, Fact(at=record.at, kind=record.kind, body=record.body))
         self.service = service
 
-    async def remember(self, *new: Fact, letters: Sequence[int] = ()) -> None:
-        """Fold facts in and journal them."""
+    async def remember(self, *new: Fact, letters: Sequence[int] = (), watch: WatchRow | None = None) -> None:
+        """Fold facts in and journal them; `watch` is a read model that changes with them."""
         async with self._facts:
             for fact in new:
                 self.service = facts.fold(self.service, fact)
@@ -175,7 +176,7 @@ class Keeper:
                 raise LeaseLostError(f"{self.key} is not kept by this process")
             now = self.tools.clock.now()
             rows = [NewEvent(at=f.at, seen_at=now, kind=f.kind, schema=facts.SCHEMA, body=f.body) for f in new]
-            await self._journalist.append(rows, letters=letters)
+            await self._journalist.append(rows, letters=letters, watch=watch)
 
     # --- watches ---------------------------------------------------------------------------------------------------
 
@@ -513,10 +514,26 @@ class Keeper:
         elif letter.kind == "look":
             self._poll_now.set()
             await self.remember(letters=[letter.id])
+        elif letter.kind == marking.KIND:
+            await self._mark(letter)
         else:
             _log.warning("letter_unknown", kind=letter.kind, stream=letter.stream)
             await self.remember(letters=[letter.id])
         self._letters.add(letter.id)
+
+    async def _mark(self, letter: Letter) -> None:
+        """A person says whether an ended watch was right."""
+        if self._journalist is not None and self._journalist.backlog:
+            raise TemporaryError("the store is away, so the mark waits in the inbox")  # it keeps one row at a time
+        try:
+            row = await self.tools.store.watch(str(letter.body.get("watch")))
+            new, shown = marking.carried_out(row, letter.body, self.tools.clock.now())
+        except PermanentError as error:
+            _log.warning("mark_refused", service=str(self.key), error=str(error))
+            await self.remember(letters=[letter.id])
+            return
+        _log.info("watch_marked", **new.body)
+        await self.remember(new, letters=[letter.id], watch=shown)
 
     async def _release(self, letter: Letter) -> None:
         now = self.tools.clock.now()

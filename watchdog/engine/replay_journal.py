@@ -20,7 +20,7 @@ from watchdog.errors import ConfigError
 from watchdog.ports import Record
 
 SAME_S: Final = 0.005
-"""Times of a journal that came as text are cut to a millisecond."""
+"""Times of a read model, and of journals without `at_unix_s`, are cut to a millisecond."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,12 +133,13 @@ class _Reader:
         if not isinstance(row, dict) or not isinstance(row.get("kind"), str) or not isinstance(row.get("body"), dict):
             self._problem(place, 'is no journal record: it needs "kind", "at", "schema" and "body"')
             return None
+        word = "at" if row.get("at_unix_s") is None else "at_unix_s"
         try:
-            at = seconds_of(row.get("at"))
+            at = seconds_of(row.get(word))
         except (TypeError, ValueError):
             at = None
         if at is None or at - at != 0.0:
-            self._problem(place, f'"at" is {_quoted(row.get("at"))}, which is neither ISO 8601 nor Unix seconds')
+            self._problem(place, f'"{word}" is {_quoted(row.get(word))}, which is neither ISO 8601 nor Unix seconds')
             return None
         schema, seq = row.get("schema", 1), row.get("seq")
         if type(schema) is not int or (seq is not None and type(seq) is not int):

@@ -47,6 +47,7 @@ def _routes() -> list[web.RouteDef]:
         web.post("/api/v1/deploys", deploys.announce),
         web.post("/api/v1/services/{name}/release", deploys.release),
         web.post(f"{watch}/signals", verbs.signal),
+        web.post(f"{watch}/mark", verbs.mark),
         *(web.post(f"{watch}/{path}", verbs.operator(path)) for path in verbs.VERBS),
         web.post("/hooks/pubsub", hooks.pubsub),
         web.post("/hooks/pagerduty", hooks.pagerduty),

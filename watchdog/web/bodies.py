@@ -3,7 +3,7 @@
 Requests refuse unknown fields: a misspelt `rollback_safe` must not be taken for a missing one.
 """
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
@@ -106,6 +106,14 @@ class SignOff(Order):
     name: Word = Field(examples=["user_feedback"])
 
 
+class MarkOrder(Order):
+    """A person says whether the outcome of an ended watch was right."""
+
+    mark: Literal["right", "wrong", "late", "unclear"] = Field(
+        description="late: it should have been rolled back sooner; unclear takes back what was said before."
+    )
+
+
 class ReleaseOrder(Order):
     """Let traffic follow new revisions again after a rollback has pinned it."""
 
@@ -203,6 +211,15 @@ class PendingWatch(Answer):
     detail: str
 
 
+class MarkShown(Answer):
+    """What a person has said of an ended watch."""
+
+    mark: str
+    by: str
+    reason: str
+    at: str
+
+
 class WatchSummary(Answer):
     """One watch in a list."""
 
@@ -220,6 +237,7 @@ class WatchSummary(Answer):
     ended_at: str | None = None
     outcome: str | None
     reason: str
+    mark: MarkShown | None = None
 
 
 class WatchList(Answer):
@@ -245,6 +263,7 @@ class Event(Answer):
 
     seq: int
     at: str
+    at_unix_s: float = Field(description="`at`, uncut: what a replay needs to decide exactly as it was decided.")
     seen_at: str
     kind: str
     schema_: int = Field(alias="schema")

@@ -15,8 +15,8 @@ _MOST_OPEN: Final = 1000
 _LONG: Final = frozenset({"windows", "criteria", "probes", "notes", "decisions", "timeline"})
 
 
-async def watch_of(request: web.Request) -> WatchRow:
-    """The watch that `{id}` names: its id, or a SERVICE whose one open watch it is.
+async def watch_of(request: web.Request, *, ended: bool = False) -> WatchRow:
+    """The watch that `{id}` names: its id, or a SERVICE whose one open watch it is (`ended`: else its last one).
 
     Raises `Problem`: 404 when there is none, 409 with the candidates when several are meant.
     """
@@ -32,8 +32,10 @@ async def watch_of(request: web.Request) -> WatchRow:
         names = ", ".join(sorted(f"{key_of(r)} ({r.id})" for r in found))
         candidates = [{"id": r.id, "service": str(key_of(r))} for r in found]
         raise Problem(409, f"{reference} has several open watches: {names}. Name one of them.", candidates=candidates)
-    ended = [r for r in await services.store.watches() if key_of(r).matches(reference)]
-    hint = f" Its last watch was {ended[0].id}." if ended else " GET /api/v1/watches lists all."
+    past = [r for r in await services.store.watches(limit=_MOST_OPEN) if key_of(r).matches(reference)]
+    if ended and len({key_of(r) for r in past}) == 1:
+        return past[0]
+    hint = f" Its last watch was {past[0].id}." if past else " GET /api/v1/watches lists all."
     raise Problem(404, f"{reference} is neither a watch nor a service with an open watch.{hint}")
 
 
@@ -79,10 +81,12 @@ def summary(row: WatchRow) -> Mapping[str, Any]:
 
 
 def event(record: Record) -> Mapping[str, Any]:
-    """A journal row as it is answered. `body` stays as journaled: its times are Unix seconds."""
+    """A journal row as it is answered. `body` stays as journaled: its times are Unix seconds. `at` is for people;
+    `at_unix_s` is the very time, from which `replay` decides the same to the last bit."""
     return {
         "seq": record.seq,
         "at": iso(record.at),
+        "at_unix_s": record.at,
         "seen_at": iso(record.seen_at),
         "kind": record.kind,
         "schema": record.schema,

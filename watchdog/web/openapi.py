@@ -15,6 +15,7 @@ from watchdog.web.bodies import (
     Ephemeral,
     Explanation,
     GateAnswer,
+    MarkOrder,
     PagerDutyWebhook,
     PendingWatch,
     ProblemDocument,
@@ -114,6 +115,7 @@ _OPERATIONS: Final = (
         )
         for verb, model in VERBS.items()
     ),
+    _Operation("post", f"{_WATCH}/mark", "Say whether an ended watch was right", _IN_INBOX, body=MarkOrder),
     _Operation(
         "post", "/api/v1/services/{name}/release", "Let traffic follow new revisions again", _IN_INBOX,
         body=ReleaseOrder, optional_body=True,

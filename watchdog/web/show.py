@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from watchdog.core import marks
 from watchdog.core.advice import LOUD, Step, headline, next_steps, release_steps
 from watchdog.core.report_text import (
     clock_text,
@@ -185,6 +186,7 @@ def watch_page(view: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         "steps": [*_distrust(age), *next_steps(view)],
         "release": release_steps(view),
         "incident": _incident(view),
+        "marked": marks.sentence(view),
     }
 
 
@@ -233,4 +235,6 @@ def index_row(view: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         "age": age_of(view, now),
         "traffic": traffic(view),
         "note": str(view.get("notes_of_deploy") or ""),
+        "mark": str((view.get("mark") or {}).get("mark") or ""),
+        "marked": marks.sentence(view),
     }

@@ -5,13 +5,15 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from watchdog.core.marks import why_not
 from watchdog.core.model import State
 from watchdog.ports import WatchRow
-from watchdog.web.bodies import Extension, Order, RollbackOrder, Signal, SignOff
+from watchdog.web.bodies import Extension, MarkOrder, Order, RollbackOrder, Signal, SignOff
 from watchdog.web.inbox import body_of, post
-from watchdog.web.lookup import watch_of, watch_stream
+from watchdog.web.lookup import key_of, known, service_stream, watch_of, watch_stream
 from watchdog.web.problems import Handler, Problem
 from watchdog.web.security import actor
+from watchdog.web.services import services_of
 
 _MOVED: Final = frozenset({"writing", "settling", "verifying", "done"})
 
@@ -54,6 +56,25 @@ def operator(path: str) -> Handler:
         return await _accept(request, row, "operator", letter)
 
     return handle
+
+
+async def mark(request: web.Request) -> web.Response:
+    """A person says whether an ended watch was right: a letter to whoever keeps the service, since nobody writes the
+    watch's own stream any more."""
+    body = await body_of(request, MarkOrder)
+    row = await watch_of(request, ended=True)
+    refused = why_not(row.view, body.mark)
+    if refused is not None:
+        raise Problem(412, refused)
+    key = key_of(row)
+    services = services_of(request)
+    if key not in services.services:
+        raise Problem(409, f"No loaded policy is for {key}, so nobody keeps its journal. Known: {known(services)}.")
+    letter = {"watch": row.id, "mark": body.mark, "by": body.by or actor(request), "reason": body.reason}
+    new = (await post(request, service_stream(key), "mark", letter)).new
+    detail = "In the inbox." if new else "The same request is in the inbox already; it counts once."
+    answer = {"accepted": True, "watch": row.id, "repeated": not new, "detail": detail}
+    return web.json_response(answer, status=202, headers={"Location": f"/api/v1/watches/{row.id}"})
 
 
 async def _accept(request: web.Request, row: WatchRow, kind: str, letter: Mapping[str, Any]) -> web.Response:
