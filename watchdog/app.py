@@ -142,7 +142,8 @@ async def build(
         stack.push_async_callback(_close, store)
         prober = HttpProber(clock, id_token=tokens.id_token)
         stack.push_async_callback(prober.close)
-        sources = [wrap_source(s) for s in await _sources(settings, stack, clock, emulated=emulated)]
+        given = await _sources(settings, stack, clock, session, tokens, emulated=emulated)
+        sources = [wrap_source(s) for s in given]
         notifiers = load_notifiers(session, settings)
         keys = [key for policy in policies for key in policy.service.keys]
         metrics = Metrics(
@@ -228,29 +229,40 @@ def _is_drivers(task: asyncio.Task[Any]) -> bool:
 
 
 async def _sources(
-    settings: Settings, stack: AsyncExitStack, clock: ports.Clock, *, emulated: bool
+    settings: Settings,
+    stack: AsyncExitStack,
+    clock: ports.Clock,
+    session: ClientSession,
+    tokens: GoogleTokens,
+    *,
+    emulated: bool,
 ) -> list[ports.Source]:
     """The metric sources, the authority first: Cloud Monitoring and the request log, or their emulators. With an
     emulated Cloud Run and no emulator of theirs there are none: the real ones know nothing of an emulated service."""
     # Most verbs need no metrics, so nothing of this is loaded before here.
     from watchdog.sources.cloud_monitoring import CloudRunMetrics  # noqa: PLC0415
+    from watchdog.sources.json_endpoint import JsonEndpoint  # noqa: PLC0415
     from watchdog.sources.logging_client import LoggingClient  # noqa: PLC0415
+    from watchdog.sources.monitored import MonitoredGauges  # noqa: PLC0415
     from watchdog.sources.monitoring_client import MonitoringClient  # noqa: PLC0415
+    from watchdog.sources.prometheus import Prometheus  # noqa: PLC0415
     from watchdog.sources.request_log import RequestLog  # noqa: PLC0415
 
     found: list[ports.Source] = []
     monitoring, logs = settings.cloud_monitoring_emulator_host, settings.cloud_logging_emulator_host
     if monitoring or not emulated:
-        metrics = CloudRunMetrics(MonitoringClient(emulator_host=str(monitoring) if monitoring else None), upper=True)
+        client = MonitoringClient(emulator_host=str(monitoring) if monitoring else None)
+        metrics = CloudRunMetrics(client, upper=True)
         stack.push_async_callback(metrics.close)
         found.append(metrics)
+        found += [MonitoredGauges(name, client) for name in ("cloud_sql", "memorystore", "cloud_monitoring")]
     if logs or not emulated:
         log = RequestLog(LoggingClient(emulator_host=str(logs) if logs else None), clock)
         stack.push_async_callback(log.close)
         found.append(log)
     if not found:
         _log.warning("no_metric_source", todo="set CLOUD_MONITORING_EMULATOR_HOST beside CLOUD_RUN_EMULATOR_HOST")
-    return found
+    return [*found, Prometheus(session, tokens), JsonEndpoint(session, tokens)]
 
 
 def _refuse_doubles(policies: Sequence[Policy]) -> None:

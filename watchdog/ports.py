@@ -82,6 +82,14 @@ class MetricQuery:
     answered_at: tuple[float, ...] = ()
     """When this revision answered probes of ours without a server error (Unix seconds, ascending): requests that a
     source which sees every request must have seen."""
+    policy: Policy | None = None
+    """The policy that the watch was opened with: what its metrics ask, and which rows read them."""
+    base_url: str = ""
+    """Where this revision can be asked now: the public URL while it has all traffic, else its own; empty: nowhere."""
+    past: bool = False
+    """It asks what was before the deploy: a source that only knows what is now has nothing to say."""
+    control: bool = False
+    """It is about the revision that the watched one is compared with: what belongs to no revision was asked already."""
 
 
 class Source(Protocol):

@@ -26,6 +26,7 @@ from tests.emulator.monitoring_world import (
 from watchdog.emulator.descriptors import METRICS
 from watchdog.emulator.ledger import Ledger
 from watchdog.emulator.monitoring import MonitoringServer
+from watchdog.emulator.shared_metrics import ALL
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ class TestDescriptors:
             meta = descriptor.metadata
             found[descriptor.type] = (meta.sample_period.seconds, meta.ingest_delay.seconds)
 
-        slow = dict.fromkeys(METRICS, (60, 180))
+        slow = dict.fromkeys(ALL, (60, 180))
         assert slow | {CPU: (60, 60), MEMORY: (60, 60)} == found
 
     async def test_announce_what_was_configured(self, fast: World) -> None:
@@ -80,7 +81,7 @@ class TestDescriptors:
 
         assert pages == [
             ["cpu/utilizations", "instance_count", "max_request_concurrencies"],
-            ["memory/utilizations"],
+            ["memory/utilizations", "network/received_bytes_count", "network/sent_bytes_count"],
         ]
 
     async def test_with_active_only_appear_once_there_is_data(self, world: World) -> None:

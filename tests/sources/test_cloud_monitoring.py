@@ -115,7 +115,7 @@ async def test_a_policy_that_feeds_a_metric_from_elsewhere_gets_no_feed_for_it_h
     async with world() as w:
         feeds = await w.source.feeds(SERVICE, policy.model_copy(update={"metrics": metrics}))
 
-    assert [feed.check for feed in feeds] == ["error_rate"]
+    assert [feed.check for feed in feeds] == ["error_rate", "network_sent"]
 
 
 async def test_descriptors_are_asked_once() -> None:

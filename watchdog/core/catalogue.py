@@ -29,6 +29,7 @@ class Dimension(StrEnum):
     TIME = "time"
     BYTES = "bytes"
     RATE = "rate"
+    BANDWIDTH = "bandwidth"
     COUNT = "count"
 
 
@@ -45,6 +46,10 @@ UNITS: Final[dict[str, tuple[Dimension, float]]] = {
     "MiB": (Dimension.BYTES, 2.0**20),
     "GiB": (Dimension.BYTES, 2.0**30),
     "/s": (Dimension.RATE, 1.0),
+    "/min": (Dimension.RATE, 1.0 / 60.0),
+    "B/s": (Dimension.BANDWIDTH, 1.0),
+    "kB/s": (Dimension.BANDWIDTH, 1e3),
+    "MB/s": (Dimension.BANDWIDTH, 1e6),
     "count": (Dimension.COUNT, 1.0),
 }
 """Unit → its dimension and its size in the dimension's base unit. Decimal prefixes are decimal, as SI has them."""
@@ -54,6 +59,7 @@ BASE_UNITS: Final[dict[Dimension, str]] = {
     Dimension.TIME: "s",
     Dimension.BYTES: "bytes",
     Dimension.RATE: "/s",
+    Dimension.BANDWIDTH: "B/s",
     Dimension.COUNT: "count",
 }
 
@@ -68,21 +74,42 @@ class SourceKind:
     name: str
     needs: tuple[str, ...] = ()
     """Keys that a metric declared with this source must have."""
-    here: bool = False
+    takes: tuple[str, ...] = ()
+    """Keys that it may have beside those (and beside `unit`)."""
     any_metric: bool = False
     """Whether it answers whatever its query asks, hence can feed every metric."""
+    sees_past: bool = True
+    """Whether it can be asked for the hour before the deploy, hence can feed rows that compare with it."""
 
 
 SOURCES: Final[dict[str, SourceKind]] = {
     s.name: s
     for s in (
-        SourceKind(name="cloud_run", here=True),
-        SourceKind(name="cloud_sql", needs=("instance",)),
+        SourceKind(name="cloud_run"),
+        SourceKind(name="cloud_sql", needs=("instance",), takes=("limit",)),
         SourceKind(name="memorystore", needs=("instance",)),
-        SourceKind(name="cloud_monitoring", needs=("query",), any_metric=True),
-        SourceKind(name="prometheus", needs=("query",), any_metric=True),
+        SourceKind(name="cloud_monitoring", needs=("filter",), takes=("align", "reduce"), any_metric=True),
+        SourceKind(name="prometheus", needs=("query",), takes=("url", "auth"), any_metric=True),
+        SourceKind(
+            name="json_endpoint",
+            needs=("query",),
+            takes=("url", "path", "auth", "audience"),
+            any_metric=True,
+            sees_past=False,
+        ),
     )
 }
+
+ALIGNERS: Final = (
+    *("mean", "max", "min", "sum", "count", "delta", "rate", "stddev"),
+    *(f"percentile_{p}" for p in ("05", "50", "95", "99")),
+)
+"""How `cloud_monitoring` makes one point a period of a series: `ALIGN_…` of Cloud Monitoring's `Aggregation`."""
+REDUCERS: Final = (
+    *("none", "mean", "max", "min", "sum", "count", "stddev"),
+    *(f"percentile_{p}" for p in ("05", "50", "95", "99")),
+)
+"""How it makes one series of many: `REDUCE_…`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,22 +147,29 @@ METRICS: Final[dict[str, KnownMetric]] = dict(
         _gauge("request_rate", "requests a second", Dimension.RATE, "cloud_run", high_is_bad=None),
         _gauge("cpu_usage", "CPU used of the instances' CPU", Dimension.RATIO, "cloud_run"),
         _gauge("memory_usage", "memory used of the instances' memory", Dimension.RATIO, "cloud_run"),
+        _gauge("instances", "container instances", Dimension.COUNT, "cloud_run", high_is_bad=None),
+        _gauge("network_sent", "bytes the instances send", Dimension.BANDWIDTH, "cloud_run", high_is_bad=None),
+        _gauge("network_received", "bytes the instances receive", Dimension.BANDWIDTH, "cloud_run", high_is_bad=None),
         _gauge("database_cpu", "CPU used of the database's CPU", Dimension.RATIO, "cloud_sql"),
         _gauge("database_memory", "memory used of the database's memory", Dimension.RATIO, "cloud_sql"),
         _gauge("database_disk", "disk used of the database's disk", Dimension.RATIO, "cloud_sql"),
         _gauge("db_connections", "connections used of the database's limit", Dimension.RATIO, "cloud_sql"),
         _gauge("active_connections", "open connections to the database", Dimension.COUNT, "cloud_sql"),
         _gauge("replication_lag", "how far the replica is behind", Dimension.TIME, "cloud_sql"),
-        _gauge("query_latency", "response time of database queries", Dimension.TIME, "cloud_sql"),
+        _gauge("query_latency", "95th percentile of database queries", Dimension.TIME, "cloud_sql"),
+        _gauge("disk_operations", "the database's disk accesses", Dimension.RATE, "cloud_sql", high_is_bad=None),
+        _gauge("pool_utilization", "connections used of the application's pool", Dimension.RATIO),
         _gauge("redis_memory", "memory used of Redis's memory", Dimension.RATIO, "memorystore"),
         _gauge("redis_connections", "open connections to Redis", Dimension.COUNT, "memorystore"),
         _gauge(
             "redis_hit_rate", "cache hits among cache lookups", Dimension.RATIO, "memorystore", high_is_bad=False
         ),
+        _gauge("redis_evictions", "keys evicted for lack of memory", Dimension.RATE, "memorystore"),
+        _gauge("redis_rejected_connections", "connections Redis refused", Dimension.RATE, "memorystore"),
     )
 )  # fmt: skip
 
-ALIASES: Final = {"database_connections": "db_connections"}
+ALIASES: Final = {"database_connections": "db_connections", "connection_pool": "pool_utilization"}
 """Other names that teams use for the same metric."""
 
 BUILT_IN: Final[tuple[str, ...]] = tuple(m.name for m in METRICS.values() if "cloud_run" in m.sources)

@@ -54,6 +54,7 @@ _MEANT_UNITS: Final = {
     "percent": "%",
     "pct": "%",
     "/sec": "/s",
+    "/minute": "/min",
     "rps": "/s",
     "qps": "/s",
     "req/s": "/s",
@@ -64,7 +65,8 @@ _MEASURED_IN: Final = {
     Dimension.RATIO: "%",
     Dimension.TIME: "ms, s or m",
     Dimension.BYTES: "MB or GB",
-    Dimension.RATE: "/s",
+    Dimension.RATE: "/s or /min",
+    Dimension.BANDWIDTH: "kB/s or MB/s",
     Dimension.COUNT: "a number without a unit",
 }
 _NAMES: Final = {
@@ -72,6 +74,7 @@ _NAMES: Final = {
     Dimension.TIME: "a time",
     Dimension.BYTES: "an amount of memory",
     Dimension.RATE: "a rate",
+    Dimension.BANDWIDTH: "a bandwidth",
     Dimension.COUNT: "a count",
 }
 _EXAMPLES: Final = {
@@ -79,6 +82,7 @@ _EXAMPLES: Final = {
     Dimension.TIME: "< 500ms",
     Dimension.BYTES: "< 512MB",
     Dimension.RATE: "> 10/s",
+    Dimension.BANDWIDTH: "> 10MB/s",
     Dimension.COUNT: "< 100",
 }
 
@@ -248,7 +252,7 @@ def _with_unit(number: str, dimension: Dimension | None) -> str:
         return _as_percent(value)
     if dimension is Dimension.TIME:
         return f"{number}ms" if value >= 10 else f"{number}s"
-    return f"{number}MB" if dimension is Dimension.BYTES else f"{number}/s"
+    return number + {Dimension.BYTES: "MB", Dimension.BANDWIDTH: "MB/s"}.get(dimension or Dimension.RATE, "/s")
 
 
 def _wrong_unit(word: str, op: str, number: str, unit: str, dimension: Dimension | None) -> str:

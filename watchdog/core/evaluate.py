@@ -240,6 +240,8 @@ def _gauges(watch: Watch, sample: Sample, x: float) -> list[Alarm]:
 
 
 def _read(rule: Rule, x: float, broken: int, points: int, source: str) -> str:
-    threshold = reading(rule.row.metric, rule.threshold or 0.0)
+    unit = rule.row.condition.unit if rule.row.condition else ""
+    threshold = reading(rule.row.metric, rule.threshold or 0.0, unit)
     limit = f"limit {rule.row.condition.text}" if rule.row.condition else f"limit {threshold}"
-    return f"{rule.row.metric}: {reading(rule.row.metric, x)} ({broken} of the last {points} points; {limit}; {source})"
+    value = reading(rule.row.metric, x, unit)
+    return f"{rule.row.metric}: {value} ({broken} of the last {points} points; {limit}; {source})"

@@ -140,6 +140,20 @@ class MetricConfig(_Value):
     source: str
     instance: str | None = None
     query: str | None = None
+    """PromQL for `prometheus`, JMESPath for `json_endpoint`."""
+    filter: str | None = None
+    """Cloud Monitoring's filter of one metric type, for `cloud_monitoring`."""
+    align: str | None = None
+    """One of `catalogue.ALIGNERS`; None takes what fits the metric's kind."""
+    reduce: str | None = None
+    """One of `catalogue.REDUCERS`; None leaves the series apart."""
+    url: str | None = None
+    path: str | None = None
+    """Below the service's own URL, for `json_endpoint`."""
+    auth: Literal["none", "google", "id_token"] | None = None
+    audience: str | None = None
+    limit: float | None = None
+    """The most connections that the database takes, where the team knows better than the tier's default."""
     unit: str = ""
     """The unit in which the source's query answers (`catalogue.UNITS`); empty when it is pending and undeclared."""
     pending: bool = False

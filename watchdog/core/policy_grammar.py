@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, WithJsonSchema
 
-from watchdog.core.catalogue import PENDING, SOURCES, UNITS
+from watchdog.core.catalogue import ALIGNERS, PENDING, REDUCERS, SOURCES, UNITS
 from watchdog.core.policy_fields import (
     RESERVED_ACTIONS,
     Actions,
@@ -131,7 +131,23 @@ class MetricFile(Section):
     instance: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Cloud SQL or Memorystore instance."""
     query: Annotated[str, Field(min_length=1, max_length=5000)] | None = None
-    """PromQL that answers one number."""
+    """PromQL (`prometheus`) or JMESPath (`json_endpoint`) that answers one number."""
+    filter: Annotated[str, Field(min_length=1, max_length=5000)] | None = None
+    """Cloud Monitoring's filter; it names one metric type."""
+    align: Annotated[str, *choice(*ALIGNERS)] | None = None
+    """How one series makes one point a minute; by default what fits the metric's kind."""
+    reduce: Annotated[str, *choice(*REDUCERS)] | None = None
+    """How several series make one; by default they stay apart, and more than one is ambiguous."""
+    url: Url | None = None
+    """Address of Prometheus (by default Google's own for the project), or of the JSON document."""
+    path: UrlPath | None = None
+    """Of the JSON document, below the service's URL."""
+    auth: Annotated[str, *choice("none", "google", "id_token")] | None = None
+    """`google` sends an access token, `id_token` an ID token."""
+    audience: Url | None = None
+    """The ID token's audience; the address itself by default."""
+    limit: Few | None = None
+    """The most connections that the database takes; by default what its memory gives."""
     unit: Annotated[str, *choice(*UNITS)] | None = None
     """In which the query answers."""
 

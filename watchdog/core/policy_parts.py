@@ -1,7 +1,7 @@
 """The named parts of a policy file, probes and metrics: each checked by itself and against the windows."""
 
 import re
-from collections.abc import Mapping
+from typing import Literal
 
 from watchdog.core.catalogue import (
     BASE_UNITS,
@@ -20,6 +20,7 @@ from watchdog.core.conditions import format_duration, quoted
 from watchdog.core.findings import Findings, Path
 from watchdog.core.policy import Expect, MetricConfig, ProbeConfig, WindowConfig
 from watchdog.core.policy_grammar import MetricFile, ProbeFile
+from watchdog.core.policy_queries import check_query
 from watchdog.core.policy_section import mapped
 from watchdog.core.suggest import closest, did_you_mean
 from watchdog.core.vocabulary import Measure
@@ -128,9 +129,10 @@ def _named(name: str, path: Path, findings: Findings) -> bool:
 
 
 def _measure(config: MetricConfig) -> Measure:
-    known = METRICS.get(config.name)
+    known, kind = METRICS.get(config.name), SOURCES.get(config.source)
     return Measure(
         name=config.name,
+        has_past=kind is None or kind.sees_past,
         family=known.family if known else Family.GAUGE,
         dimension=_dimension(config),
         high_is_bad=known.high_is_bad if known else None,
@@ -156,26 +158,42 @@ def _metric(name: str, read: MetricFile, path: Path, findings: Findings) -> Metr
             findings.warning(path, f'is taken as a metric of your own; did you mean "{meant}"?')
     if kind is not None:
         _check_source(name, kind, read, path, findings)
-    pending = read.source == PENDING or (kind is not None and not kind.here)
     if read.source == PENDING:
         findings.warning((*path, "source"), "is pending: rows of this metric are INCONCLUSIVE until it has a source")
-    elif kind is not None and not kind.here:
-        findings.warning((*path, "source"), f"{kind.name} arrives later: rows of this metric are INCONCLUSIVE")
     return MetricConfig(
-        name=name, source=read.source or PENDING, instance=read.instance, query=read.query, unit=unit, pending=pending
+        name=name,
+        source=read.source or PENDING,
+        instance=read.instance,
+        query=read.query,
+        filter=read.filter,
+        align=read.align,
+        reduce=read.reduce,
+        url=read.url,
+        path=read.path,
+        auth=_auth(read.auth),
+        audience=read.audience,
+        limit=read.limit,
+        unit=unit,
+        pending=read.source == PENDING,
     )
+
+
+def _auth(given: str | None) -> Literal["none", "google", "id_token"] | None:
+    return next((a for a in ("none", "google", "id_token") if a == given), None)
 
 
 def _check_source(name: str, kind: SourceKind, read: MetricFile, path: Path, findings: Findings) -> None:
     """Whether this source can feed this metric, and has been told what it needs to know."""
     known = METRICS.get(name)
-    given: Mapping[str, str | None] = {"instance": read.instance, "query": read.query}
     for key in kind.needs:
-        if given[key] is None and key not in read.spoilt:
+        if getattr(read, key) is None and key not in read.spoilt:
             findings.problem((*path, key), f"is missing: {kind.name} has to know the {key}")
-    for key, value in given.items():
-        if value is not None and key not in kind.needs:
+    for key in MetricFile.words():
+        if getattr(read, key) is not None and key not in {"source", "unit", *kind.needs, *kind.takes}:
             findings.problem((*path, key), f"has no meaning for {kind.name}")
+    if read.limit is not None and name != "db_connections":
+        findings.problem((*path, "limit"), f"has no meaning for {name}; only db_connections is measured against it")
+    check_query(kind.name, read, path, findings)
     if kind.any_metric:
         if known is None and read.unit is None and "unit" not in read.spoilt:
             findings.problem((*path, "unit"), f"is missing: in what does the query answer? One of {', '.join(UNITS)}")

@@ -234,6 +234,8 @@ def _check_possible(condition: Condition, measure: Measure) -> None:
     if condition.relative:
         if measure.family is Family.PROBES:
             raise ValueError(f'{text}: probes are not compared with before; write "100%"')
+        if not measure.has_past:
+            raise ValueError(f"{text}: its source only knows what is now, so there is no before; name a number")
         return
     if measure.family is Family.ERRORS and not 0 < value < 1:
         raise ValueError(f'{text} cannot be judged: name a share above 0% and below 100%, for example "0.1%"')

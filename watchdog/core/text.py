@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from watchdog.core.catalogue import Dimension, known_metric
+from watchdog.core.catalogue import UNITS, Dimension, known_metric
 
 
 def share(x: float) -> str:
@@ -29,10 +29,11 @@ def span(seconds: float) -> str:
     return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
 
 
-def reading(metric: str, x: float) -> str:
-    """A metric's value in a unit that suits it."""
+def reading(metric: str, x: float, unit: str = "") -> str:
+    """A metric's value in a unit that suits it; `unit` tells what a metric of the team's own is measured in."""
     known = known_metric(metric)
-    match known.dimension if known else Dimension.COUNT:
+    own = UNITS[unit][0] if unit in UNITS else Dimension.COUNT
+    match known.dimension if known else own:
         case Dimension.RATIO:
             return share(x)
         case Dimension.TIME:
@@ -41,6 +42,8 @@ def reading(metric: str, x: float) -> str:
             return f"{x:.3g}/s"
         case Dimension.BYTES:
             return f"{x / 1e6:.4g} MB"
+        case Dimension.BANDWIDTH:
+            return f"{x / 1e6:.3g} MB/s"
         case _:
             return f"{x:.4g}"
 

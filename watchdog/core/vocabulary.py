@@ -29,6 +29,8 @@ class Measure:
     """None when it is pending and does not tell its unit, or when its declaration is broken."""
     high_is_bad: bool | None
     pending: bool = False
+    has_past: bool = True
+    """Whether its source can be asked what was before the deploy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,6 @@ class Vocabulary:
 
 
 def _declaration(name: str) -> str:
-    source = SOURCES[METRICS[name].sources[0]]
+    source = SOURCES[next(iter(METRICS[name].sources), "prometheus")]
     needs = "".join(f", {key}: NAME" for key in source.needs)
     return f"{{{name}: {{source: {source.name}{needs}}}}}, or {{source: pending}}"

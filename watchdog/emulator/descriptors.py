@@ -39,6 +39,7 @@ class Kind(StrEnum):
 
     GAUGE = "GAUGE"
     DELTA = "DELTA"
+    CUMULATIVE = "CUMULATIVE"
 
 
 class ValueType(StrEnum):
@@ -61,6 +62,8 @@ class Metric:
     description: str
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Label key → description; all of them are strings."""
+    resource: str = RESOURCE_TYPE
+    resource_labels: tuple[str, ...] = RESOURCE_LABELS
     from_container: bool = False
     """Written by the container agent, whose points arrive sooner (60 s) than those of the front end (180 s)."""
 
@@ -140,7 +143,7 @@ METRICS: Mapping[str, Metric] = {
         REQUEST_LATENCIES,
     )
 }
-"""Metric type → metric, sorted by type, which is the order the descriptors are listed in."""
+"""Cloud Run's own: metric type → metric, sorted by type, which is the order the descriptors are listed in."""
 
 
 def describe(metric: Metric, *, project: str, sample_period_s: float, ingest_delay_s: float) -> MetricDescriptor:
@@ -163,7 +166,7 @@ def describe(metric: Metric, *, project: str, sample_period_s: float, ingest_del
             ingest_delay=duration(ingest_delay_s),
         ),
         launch_stage=LaunchStage.GA,
-        monitored_resource_types=[RESOURCE_TYPE],
+        monitored_resource_types=[metric.resource],
     )
 
 

@@ -16,14 +16,16 @@ from google.api.metric_pb2 import MetricDescriptor
 from google.cloud.monitoring_v3 import types
 
 from watchdog.emulator import clock
-from watchdog.emulator.descriptors import LATENCY_BUCKETS, METRICS, RESOURCE_TYPE, Metric, describe
+from watchdog.emulator.descriptors import LATENCY_BUCKETS, Metric, describe
 from watchdog.emulator.distribution import Buckets
 from watchdog.emulator.ledger import Ledger
 from watchdog.emulator.monitoring_faults import FaultBook, FaultKind, MonitoringFault
 from watchdog.emulator.monitoring_filter import InvalidFilterError, matches, parse
 from watchdog.emulator.monitoring_query import RefusedError, answer, invalid, project_of, select, understand
 from watchdog.emulator.monitoring_samples import Samples
-from watchdog.emulator.scripting import read_model
+from watchdog.emulator.scripted_series import Script, ScriptedSeries
+from watchdog.emulator.scripting import read_model, unprocessable
+from watchdog.emulator.shared_metrics import ALL, SCRIPTED
 
 SERVICE = "google.monitoring.v3.MetricService"
 CONTAINER_INGEST_DELAY_S = 60.0
@@ -94,6 +96,7 @@ class MonitoringServer:
             latency_buckets=LATENCY_BUCKETS if latency_edges_ms is None else Buckets.explicit(latency_edges_ms),
             hold_back=lambda: self._faults.hold_back(now()),
         )
+        self._scripted = ScriptedSeries(period_s=sample_period_s)
         for request in ledger.since(0)[0]:
             self._samples.record(request)
         ledger.subscribe(self._samples.record)
@@ -145,6 +148,11 @@ class MonitoringServer:
     def clear(self) -> None:
         """Forget every sample, as when the ledger is cleared."""
         self._samples.clear()
+        self._scripted.clear()
+
+    def script(self, metric: str, value: float | None, **fields: Any) -> None:
+        """Say what a series of a metric without a maker shows from now on; `fields` are those of `Script`."""
+        self._scripted.put(Script.model_validate({"metric": metric, "value": value, **fields}), now=self._now())
 
     def ingest_delay_of(self, metric: Metric) -> float:
         """Seconds between the end of a point of `metric` and the moment at which it can be read."""
@@ -173,11 +181,12 @@ class MonitoringServer:
 
     def _list_time_series(self, request: Any, faults: frozenset[str]) -> Any:
         query = understand(request, sample_period_s=self.sample_period_s)
+        held = self._scripted if query.metric.type in SCRIPTED else self._samples
         delay_us = round(self.ingest_delay_of(query.metric) * 1e6)
         return answer(
             request,
             query,
-            lambda now_us: [] if "empty" in faults else select(query, self._samples, now_us=now_us - delay_us),
+            lambda now_us: [] if "empty" in faults else select(query, held, now_us=now_us - delay_us),
             now_us=round(self._now() * 1e6),
             as_nan="nan" in faults,
         )
@@ -185,9 +194,9 @@ class MonitoringServer:
     def _get_metric_descriptor(self, request: Any, _faults: frozenset[str]) -> MetricDescriptor:
         project = project_of(request.name)
         name = request.name.removeprefix(f"projects/{project}/metricDescriptors/")
-        if name not in METRICS:
+        if name not in ALL:
             raise RefusedError(grpc.StatusCode.NOT_FOUND, f"Could not find descriptor for metric '{name}'.")
-        return self._describe(METRICS[name], project)
+        return self._describe(ALL[name], project)
 
     def _list_metric_descriptors(self, request: Any, faults: frozenset[str]) -> Any:
         project = project_of(request.name)
@@ -197,16 +206,20 @@ class MonitoringServer:
             raise invalid(str(error)) from error
         found = [
             self._describe(metric, project)
-            for metric in METRICS.values()
-            if matches(expression, {"metric.type": metric.type, "resource.type": RESOURCE_TYPE, "project": project})
+            for metric in ALL.values()
+            if not request.active_only or self._active(metric, project)
+            if matches(expression, {"metric.type": metric.type, "resource.type": metric.resource, "project": project})
         ]
         start = int(request.page_token) if request.page_token.isdecimal() else 0
         size = request.page_size if 0 < request.page_size < MOST_DESCRIPTORS else MOST_DESCRIPTORS
         response = _MESSAGES["ListMetricDescriptors"][1]()
-        if "empty" not in faults and (self._samples.has_data(project) or not request.active_only):
+        if "empty" not in faults:
             response.metric_descriptors.extend(found[start : start + size])
             response.next_page_token = str(start + size) if start + size < len(found) else ""
         return response
+
+    def _active(self, metric: Metric, project: str) -> bool:
+        return (self._scripted if metric.type in SCRIPTED else self._samples).has_data(project)
 
     def _describe(self, metric: Metric, project: str) -> MetricDescriptor:
         return describe(
@@ -223,6 +236,7 @@ def add_control_routes(app: web.Application, server: MonitoringServer) -> None:
     * `GET /emulator/monitoring`: its settings, calls and faults
     * `POST /emulator/monitoring/faults`: one `MonitoringFault`; 201, or 422 with a sentence
     * `DELETE /emulator/monitoring/faults`: ends them all
+    * `PUT /emulator/monitoring/series`: one `Script`, a series of Cloud SQL, Memorystore, …; 204, or 422
     * `DELETE /emulator/monitoring/samples`: forgets every sample
     """
 
@@ -247,6 +261,14 @@ def add_control_routes(app: web.Application, server: MonitoringServer) -> None:
         server.clear_faults()
         return web.Response(status=204)
 
+    async def script(request: web.Request) -> web.Response:
+        read = await read_model(request, Script)
+        try:
+            server.script(**read.model_dump())
+        except ValueError as error:
+            raise unprocessable(str(error)) from error
+        return web.Response(status=204)
+
     async def clear_samples(_request: web.Request) -> web.Response:
         server.clear()
         return web.Response(status=204)
@@ -254,4 +276,5 @@ def add_control_routes(app: web.Application, server: MonitoringServer) -> None:
     app.router.add_get("/emulator/monitoring", show)
     app.router.add_post("/emulator/monitoring/faults", add)
     app.router.add_delete("/emulator/monitoring/faults", clear_faults)
+    app.router.add_put("/emulator/monitoring/series", script)
     app.router.add_delete("/emulator/monitoring/samples", clear_samples)

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from watchdog.emulator.descriptors import METRICS, RESOURCE_LABELS, RESOURCE_TYPE, Metric
+from watchdog.emulator.descriptors import Metric
+from watchdog.emulator.shared_metrics import ALL
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
@@ -102,17 +103,17 @@ def metric_of(text: str, expression: Expression) -> Metric:
             '`metric.type = "TYPE"`.'
         )
     name = about_type[0].values[0]
-    if name not in METRICS:
+    if name not in ALL:
         raise UnknownMetricError(
             f'Cannot find metric(s) that match type = "{name}". If a metric was created recently, it could take up to '
             "10 minutes to become available. Please try again soon."
         )
-    metric = METRICS[name]
+    metric = ALL[name]
     known = {"metric.type", "resource.type", "project"}
     known.update(f"metric.labels.{key}" for key in metric.labels)
-    known.update(f"resource.labels.{key}" for key in RESOURCE_LABELS)
+    known.update(f"resource.labels.{key}" for key in metric.resource_labels)
     wrong_resource = any(
-        term.field == "resource.type" and term.operator == "=" and not _compare(term, RESOURCE_TYPE) for term in terms
+        term.field == "resource.type" and term.operator == "=" and not _compare(term, metric.resource) for term in terms
     )
     if wrong_resource or any(term.field not in known for term in terms):
         raise InvalidFilterError(

@@ -15,14 +15,14 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from google.cloud.monitoring_v3 import types
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from watchdog.emulator.descriptors import RESOURCE_TYPE, Kind, Metric, ValueType
+from watchdog.emulator.descriptors import Kind, Metric, ValueType
 from watchdog.emulator.distribution import Distribution
 from watchdog.emulator.monitoring_filter import (
     Expression,
@@ -32,7 +32,6 @@ from watchdog.emulator.monitoring_filter import (
     metric_of,
     parse,
 )
-from watchdog.emulator.monitoring_samples import Samples
 from watchdog.emulator.series import (
     UNSUPPORTED_ALIGNERS,
     InvalidAggregationError,
@@ -116,7 +115,14 @@ def understand(request: Any, *, sample_period_s: float) -> Query:
     return _aggregated(query, request.aggregation, sample_period_s)
 
 
-def select(query: Query, samples: Samples, *, now_us: int) -> list[Series]:
+class Readable(Protocol):
+    """Whatever holds series."""
+
+    def read(self, metric: Metric, *, project: str, start_us: int, end_us: int, now_us: int) -> list[Series]:
+        """Series with the points that overlap `(start_us, end_us]` and ended at or before `now_us`."""
+
+
+def select(query: Query, samples: Readable, *, now_us: int) -> list[Series]:
     """The series that answer `query`, points oldest first; `now_us` is the moment up to which points are ingested.
 
     Raises `RefusedError` for grouping fields that the metric does not have.
@@ -130,7 +136,7 @@ def select(query: Query, samples: Samples, *, now_us: int) -> list[Series]:
         )
         if matches(
             query.expression,
-            {"metric.type": query.metric.type, "resource.type": RESOURCE_TYPE, "project": query.project}
+            {"metric.type": query.metric.type, "resource.type": query.metric.resource, "project": query.project}
             | label_fields(series),
         )
     ]
@@ -203,6 +209,8 @@ def _interval(interval: Any) -> tuple[int, int]:
 def _aggregated(query: Query, aggregation: Any, sample_period_s: float) -> Query:
     aligner = _name(Aligner, aggregation.per_series_aligner, "perSeriesAligner")
     reducer = _name(Reducer, aggregation.cross_series_reducer, "crossSeriesReducer")
+    if aligner == "ALIGN_NONE" and query.metric.kind is Kind.CUMULATIVE:
+        raise RefusedError(grpc.StatusCode.UNIMPLEMENTED, "This emulator has running totals only aligned.")
     if aligner == "ALIGN_NONE":
         if reducer != "REDUCE_NONE":
             raise invalid(
@@ -261,7 +269,7 @@ def _clipped(series: Series, query: Query) -> Series:
 def _head(message: Any, series: Series, metric: Metric) -> None:
     message.metric.type = metric.type
     message.metric.labels.update(series.metric_labels)
-    message.resource.type = RESOURCE_TYPE
+    message.resource.type = metric.resource
     message.resource.labels.update(series.resource_labels)
     message.metric_kind = message.DESCRIPTOR.fields_by_name["metric_kind"].enum_type.values_by_name[series.kind].number
     value_types = message.DESCRIPTOR.fields_by_name["value_type"].enum_type.values_by_name

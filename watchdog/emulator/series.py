@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from watchdog.emulator.descriptors import RESOURCE_LABELS, Kind, Metric, ValueType
+from watchdog.emulator.descriptors import Kind, Metric, ValueType
 from watchdog.emulator.distribution import Distribution, between
 from watchdog.emulator.monitoring_filter import canonical_field
 
@@ -189,7 +189,9 @@ def _cut(point: Point, low: int, high: int) -> Value:
 def _group_field(name: str, metric: Metric) -> str:
     canonical = canonical_field(name)
     side, _, key = (canonical or "").partition(".labels.")
-    if canonical == "resource.type" or key in {"metric": metric.labels, "resource": RESOURCE_LABELS}.get(side, ()):
+    if canonical == "resource.type" or key in {"metric": metric.labels, "resource": metric.resource_labels}.get(
+        side, ()
+    ):
         return str(canonical)
     raise InvalidAggregationError(
         f'Field aggregation.groupByFields had an invalid value of "{name}": {metric.type} has no such field.'
@@ -254,7 +256,7 @@ def _smallest(values: Sequence[Value]) -> Value:
     return min(_number(value) for value in values)
 
 
-_DELTA_ONLY = frozenset({Kind.DELTA})
+_DELTA_ONLY = frozenset({Kind.DELTA, Kind.CUMULATIVE})
 _SUM_TYPES = NUMERIC | DISTRIBUTION
 
 ALIGNERS: Mapping[str, Operation] = {

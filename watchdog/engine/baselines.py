@@ -55,6 +55,8 @@ async def measure(
         start=until - HOUR_S,
         end=until,
         latency_limits_s=_limits(policy),
+        policy=policy,
+        past=True,
     )
 
     async def ask(source: Source) -> Sequence[Sample]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from watchdog.core.catalogue import BUILT_IN
 from watchdog.core.events import Lag, Sampled
-from watchdog.core.model import Evidence, Missing, Sample, ServiceKey, Value
+from watchdog.core.model import Evidence, Failed, Missing, Sample, ServiceKey, Value
 from watchdog.core.policy import Policy
 from watchdog.core.schedule import Plan
 from watchdog.engine.tools import Tools
@@ -22,6 +23,8 @@ LEAST_EVERY_S = 5.0
 """However narrow a feed's samples are, it is asked no more often."""
 TICK_S = 0.1
 """After a sample is complete, so that no clock's grain hides it."""
+FAILED_AGAIN_S = 10.0
+"""A check that failed is made again so soon."""
 PROMPT_S = 30.0
 """A feed that is complete so soon is asked at the moment when its next sample is."""
 LATE_S = 60.0
@@ -48,18 +51,23 @@ class Reader:
     emit: Callable[[Sampled], None]
     answered: Callable[[str], Sequence[float]] = lambda _revision: ()
     """When a revision answered probes of ours without a server error (Unix seconds, ascending)."""
+    policy: Policy | None = None
+    base_url: Callable[[], str] = lambda: ""
+    """Where the revision under watch can be asked now; empty: nowhere."""
     seen: dict[tuple[str, str, float, float], Evidence] = field(default_factory=dict)
     failing: str = ""
 
     async def run(self) -> None:
-        """Ask for ever: as often as the policy says, and every sample of a feed with narrower ones."""
+        """Ask for ever: as often as the policy says, and every sample of a feed with narrower ones. A source that only
+        knows what is now is asked at once, as often as its samples are wide, and soon again after a failed check."""
         period_s = self._period()
-        every_s = min(self.every_s, max(LEAST_EVERY_S, period_s))
-        due = self.tools.clock.monotonic() + self._until_complete(period_s)
+        every_s = max(LEAST_EVERY_S, period_s) if self._live else min(self.every_s, max(LEAST_EVERY_S, period_s))
+        due = self.tools.clock.monotonic() + (0.0 if self._live else self._until_complete(period_s))
         while True:
             await self.tools.clock.sleep(due - self.tools.clock.monotonic())
-            await self.ask()
-            due = max(due + every_s, self.tools.clock.monotonic())
+            samples = await self.ask()
+            soon = self._live and any(isinstance(s.evidence, Failed) for s in samples)
+            due = max(due + (min(every_s, FAILED_AGAIN_S) if soon else every_s), self.tools.clock.monotonic())
 
     def _period(self) -> float:
         return min((lag.period_s for lag in self.lags), default=NOMINAL[0])
@@ -72,24 +80,29 @@ class Reader:
         return period_s - (self.tools.clock.now() - lag_s) % period_s + TICK_S
 
     @property
+    def _live(self) -> bool:
+        return bool(self.lags) and all(lag.lag_s == 0.0 for lag in self.lags)
+
+    @property
     def _prompt(self) -> bool:
         return bool(self.lags) and max(lag.lag_s for lag in self.lags) <= PROMPT_S
 
-    async def ask(self) -> None:
+    async def ask(self) -> Sequence[Sample]:
         """One query a revision, and what it says that is new."""
-        plan = self.plan()
+        plan, fresh = self.plan(), list[Sample]()
         if plan.metrics is not None:
-            await self._ask(plan, plan.metrics)
-        if plan.control is not None:
-            await self._ask(plan, plan.control)
+            fresh += await self._ask(plan, plan.metrics)
+        if plan.control is not None and not self._live:
+            fresh += await self._ask(plan, plan.control, control=True)
+        return fresh
 
-    async def _ask(self, plan: Plan, revision: str) -> None:
+    async def _ask(self, plan: Plan, revision: str, *, control: bool = False) -> Sequence[Sample]:
         now = self.tools.clock.now()
         behind = max((lag.lag_s + lag.period_s for lag in self.lags), default=sum(NOMINAL))
         settled = plan.metrics_since + (0.0 if self._prompt else PROPAGATION_S)
         start = max(settled, now - behind - AGAIN_S)
         if start >= now:
-            return
+            return ()
         query = MetricQuery(
             service=self.service,
             revision=revision,
@@ -97,6 +110,9 @@ class Reader:
             end=now,
             latency_limits_s=plan.latency_limits_s,
             answered_at=tuple(self.answered(revision)),
+            policy=self.policy,
+            base_url=self.base_url(),
+            control=control,
         )
         try:
             samples = await self._query(query, now)
@@ -113,6 +129,7 @@ class Reader:
             if newest is not None:
                 self.tools.metrics.source_newest_sample_timestamp_seconds.labels(self.source.name).set(newest)
             self.emit(Sampled(at=self.tools.clock.now(), samples=fresh))
+        return fresh
 
     async def _query(self, query: MetricQuery, now: float) -> Sequence[Sample]:
         began = self.tools.clock.monotonic()
@@ -184,10 +201,19 @@ async def announce(tools: Tools, service: ServiceKey, policy: Policy, patience_s
             notes.append(f"{source.name} cannot be read ({why}); its rows stay without evidence until it can.")
             lags += [
                 Lag(source=source.name, check=check, period_s=NOMINAL[0], lag_s=NOMINAL[1])
-                for check in ("error_rate", "request_rate", "cpu_usage", "memory_usage")
+                for check in _expected(policy, source.name)
             ]
         elif isinstance(answer, BaseException):
             raise answer
         else:
             lags += [Lag(source=f.source, check=f.check, period_s=f.period_s, lag_s=f.lag_s) for f in answer]
     return lags, notes
+
+
+def _expected(policy: Policy, source: str) -> tuple[str, ...]:
+    """The checks that a source which cannot be asked now will feed once it can."""
+    read = {row.metric for row in policy.rows}
+    mine = [m.name for m in policy.metrics.values() if m.source == source and not m.pending]
+    own = tuple(name for name in mine if name in read and name not in BUILT_IN)
+    is_service = not mine or any(name in BUILT_IN for name in mine)
+    return (*own, *(("error_rate", "request_rate", "cpu_usage", "memory_usage") if is_service else ()))

@@ -343,8 +343,17 @@ class WatchRunner:
             plan=lambda: self.plan,
             emit=self._emit,
             answered=self._answered,
+            policy=policy,
+            base_url=self._base_url,
         )
         await reader.run()
+
+    def _base_url(self) -> str:
+        """Where the watched revision can be asked now."""
+        role = self.watch.judged_role
+        if role is None:
+            return ""
+        return self.hooks.service_url() if role is Role.PUBLIC else self.watch.tag_url(role) or ""
 
     def _answered(self, revision: str) -> Sequence[float]:
         """When the watched revision answered probes of ours without a server error; of others it isn't known."""

@@ -38,7 +38,7 @@ class CloudRunMetrics:
     def __init__(self, client: MonitoringClient, *, upper: bool = False) -> None:
         self._client = client
         self._upper = upper
-        self._trouble: dict[str, str] = {}
+        self._trouble = Trouble(self.name)
 
     @property
     def name(self) -> str:
@@ -60,7 +60,13 @@ class CloudRunMetrics:
             if row.metric in fed
         }
         query = MetricQuery(
-            service=service, revision="", start=0.0, end=0.0, latency_limits_s=tuple(limits), metrics=tuple(fed)
+            service=service,
+            revision="",
+            start=0.0,
+            end=0.0,
+            latency_limits_s=tuple(limits),
+            metrics=tuple(fed),
+            policy=policy,
         )
         return [
             Feed(source=self.name, check=check, period_s=timings[r.metric].period_s, lag_s=timings[r.metric].lag_s)
@@ -87,7 +93,7 @@ class CloudRunMetrics:
                 raise error
         samples: list[Sample] = []
         for reading, answer in zip(readings, answers, strict=True):
-            self._note(reading.metric, answer)
+            self._trouble.note(reading.metric, answer)
             lines = answer if not isinstance(answer, BaseException) else None
             samples += self._samples(reading, query, timings[reading.metric], lines, now)
         return samples
@@ -100,7 +106,7 @@ class CloudRunMetrics:
             raise TemporaryError(str(error)) from error
 
     async def _read(self, reading: Reading, query: MetricQuery, timing: Timing, now: float) -> list[Line]:
-        first, last = _periods(query, timing, now)
+        first, last = periods(query, timing, now)
         if first >= last:
             return []
         period_us = round(timing.period_s * US)
@@ -118,12 +124,15 @@ class CloudRunMetrics:
                 period_us=period_us,
                 group_by=reading.group_by,
                 scale=reading.scale,
+                aligner=reading.aligner,
             )
         )
 
     def _checks(self, reading: Reading, query: MetricQuery) -> tuple[str, ...]:
-        """The checks of `reading` that the query asks for."""
+        """The checks of `reading` that the query asks for; what only a row may want is asked for only then."""
         named = tuple(check for check in reading.checks if not query.metrics or check in query.metrics)
+        if reading.on_demand and not named_by_a_row(query.policy, named):
+            return ()
         limits = query.latency_limits_s if reading.counts_limits else ()
         return named + latency_checks(limits, upper=self._upper)
 
@@ -131,7 +140,7 @@ class CloudRunMetrics:
         self, reading: Reading, query: MetricQuery, timing: Timing, lines: Sequence[Line] | None, now: float
     ) -> Iterable[Sample]:
         """Every check of the reading in every period; `lines` is None when it could not be read."""
-        first, last = _periods(query, timing, now)
+        first, last = periods(query, timing, now)
         checks, period_us = self._checks(reading, query), round(timing.period_s * US)
         by_period: dict[int, list[tuple[Mapping[str, str], Number | None]]] = {}
         for line in lines or ():
@@ -154,19 +163,32 @@ class CloudRunMetrics:
                     evidence=evidence.get(check, absent),
                 )
 
-    def _note(self, metric: str, answer: object) -> None:
+
+class Trouble:
+    """Says when reading a metric begins to fail, fails otherwise, or works again."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._known: dict[str, str] = {}
+
+    def note(self, metric: str, answer: object) -> None:
         """Log when a metric's trouble begins, changes or ends."""
         trouble = str(answer) if isinstance(answer, BaseException) else ""
-        if trouble != self._trouble.get(metric, ""):
-            self._trouble[metric] = trouble
+        if trouble != self._known.get(metric, ""):
+            self._known[metric] = trouble
             if trouble:
-                log.warning("metric_query_failed", source=self.name, metric=metric, error=trouble)
+                log.warning("metric_query_failed", source=self._source, metric=metric, error=trouble)
             else:
-                log.info("metric_query_recovered", source=self.name, metric=metric)
+                log.info("metric_query_recovered", source=self._source, metric=metric)
 
 
-def _periods(query: MetricQuery, timing: Timing, now: float) -> tuple[int, int]:
+def periods(query: MetricQuery, timing: Timing, now: float) -> tuple[int, int]:
     """Whole periods `[first, last)` since the Unix epoch that lie in the query and are complete by `now`."""
     end = min(query.end, now - timing.lag_s)
     first = math.ceil(query.start / timing.period_s - GRID_SLACK)
     return first, max(first, math.floor(end / timing.period_s + GRID_SLACK))
+
+
+def named_by_a_row(policy: Policy | None, checks: Sequence[str]) -> bool:
+    """Whether some row of the policy reads one of these."""
+    return policy is not None and any(row.metric in checks for row in policy.rows)

@@ -6,6 +6,8 @@
 | request_latencies | `p50_latency` `p95_latency` `p99_latency` (seconds), `slower_than_<N>ms` (and its `_upper`) |
 | container/cpu/utilizations | `cpu_usage`: the mean |
 | container/memory/utilizations | `memory_usage`: the 95th percentile |
+| container/instance_count | `instances`: active and idle ones (only where a row reads it) |
+| container/network/… | `network_sent`, `network_received`: bytes a second (only where a row reads them) |
 
 Why a mean and a percentile: CPU is shared out, since Cloud Run adds instances by "averaging the CPU usage per second
 over a 1-minute period" (cloud.google.com/run/docs/about-instance-autoscaling), so the mean says whether the revision
@@ -47,6 +49,9 @@ class Reading:
     """Brings a distribution to base units."""
     counts_limits: bool = False
     """Whether it also answers the query's latency limits."""
+    aligner: str = "ALIGN_DELTA"
+    on_demand: bool = False
+    """Asked for only where a row reads it: reads are billed by the series."""
 
 
 def latency_checks(limits_s: Sequence[float], *, upper: bool) -> tuple[str, ...]:
@@ -95,6 +100,33 @@ def judge_memory(values: Values, _period_s: float, _limits_s: Sequence[float]) -
     return {"memory_usage": merged if isinstance(merged, Missing) else _reading(merged.quantile(MEMORY_QUANTILE))}
 
 
+def judge_instances(values: Values, _period_s: float, _limits_s: Sequence[float]) -> dict[str, Evidence]:
+    """All instances, whatever their state."""
+    total = _total(values)
+    return {"instances": total if isinstance(total, Missing) else Value(total)}
+
+
+def judge_bytes(check: str) -> Judge:
+    """Bytes a second of one direction."""
+
+    def judge(values: Values, period_s: float, _limits_s: Sequence[float]) -> dict[str, Evidence]:
+        total = _total(values)
+        return {check: total if isinstance(total, Missing) else Value(total / period_s)}
+
+    return judge
+
+
+def _total(values: Values) -> float | Missing:
+    total = 0.0
+    for _, value in values:
+        if value is None or isinstance(value, Histogram):
+            return Missing("malformed")
+        if not math.isfinite(value):
+            return Missing("nan")
+        total += value
+    return total
+
+
 def merge(values: Values) -> Histogram | Missing:
     """All of a period's distributions in one, or why that can't be."""
     merged: Histogram | None = None
@@ -130,4 +162,23 @@ READINGS: Final = (
     ),
     Reading(metric=PREFIX + "container/cpu/utilizations", checks=("cpu_usage",), judge=judge_cpu),
     Reading(metric=PREFIX + "container/memory/utilizations", checks=("memory_usage",), judge=judge_memory),
+    Reading(
+        metric=PREFIX + "container/instance_count",
+        checks=("instances",),
+        judge=judge_instances,
+        aligner="ALIGN_MEAN",
+        on_demand=True,
+    ),
+    Reading(
+        metric=PREFIX + "container/network/sent_bytes_count",
+        checks=("network_sent",),
+        judge=judge_bytes("network_sent"),
+        on_demand=True,
+    ),
+    Reading(
+        metric=PREFIX + "container/network/received_bytes_count",
+        checks=("network_received",),
+        judge=judge_bytes("network_received"),
+        on_demand=True,
+    ),
 )

@@ -34,10 +34,13 @@ CHANNEL_OPTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """What a metric's descriptor announces: how often it is sampled, and after how long a point can be read."""
+    """What a metric's descriptor announces: how often it is sampled, after how long a point can be read, and of which
+    kind (`GAUGE`, `DELTA`, `CUMULATIVE`) and type (`INT64`, `DOUBLE`, `DISTRIBUTION`, …) its points are."""
 
     period_s: float
     lag_s: float
+    kind: str = ""
+    value_type: str = ""
 
 
 class MonitoringClient:
@@ -74,7 +77,12 @@ class MonitoringClient:
             ):
                 period_s = descriptor.metadata.sample_period.ToMicroseconds() / 1e6
                 lag_s = descriptor.metadata.ingest_delay.ToMicroseconds() / 1e6
-                found[descriptor.type] = Timing(period_s=period_s or LEAST_PERIOD_S, lag_s=lag_s)
+                found[descriptor.type] = Timing(
+                    period_s=period_s or LEAST_PERIOD_S,
+                    lag_s=lag_s,
+                    kind=_enum_name(descriptor, "metric_kind"),
+                    value_type=_enum_name(descriptor, "value_type"),
+                )
         if not found:
             raise TemporaryError(f"Cloud Monitoring lists no metric {prefix}… in project {project} yet.")
         self._timings[project, prefix] = found
@@ -82,16 +90,22 @@ class MonitoringClient:
 
     async def lines(self, query: SeriesQuery) -> list[Line]:
         """The series that answer `query`; none when nothing was measured. Raises `TemporaryError`, `PermanentError`."""
+        # A metric may belong to several resources: what tells series apart is both their labels.
         found: dict[tuple[tuple[str, str], ...], dict[int, Number | None]] = {}
+        kept: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
         async with self._asking(f"{query.metric} of project {query.project}") as client:
             pager = await client.list_time_series(request=build_request(query), timeout=self._timeout_s, retry=None)
             async for series in pager:
                 message = type(series).pb(series)
                 # A series that fills a page goes on in the next one, under the same labels.
-                points = found.setdefault(tuple(sorted(message.metric.labels.items())), {})
+                labels = dict(message.metric.labels)
+                resource = {f"resource.{key}": value for key, value in message.resource.labels.items()}
+                key = tuple(sorted((labels | resource).items()))
+                kept[key] = labels
+                points = found.setdefault(key, {})
                 for point in message.points:
                     points[point.interval.end_time.ToMicroseconds()] = read_value(point.value, query.scale)
-        return [Line(labels=dict(labels), points=points) for labels, points in found.items()]
+        return [Line(labels=kept[key], points=points) for key, points in found.items()]
 
     @asynccontextmanager
     async def _asking(self, what: str) -> "AsyncIterator[MetricServiceAsyncClient]":
@@ -157,6 +171,12 @@ def _default_credentials() -> Any:
         ) from error
     except GoogleAuthError as error:
         raise TemporaryError(f"Google's credentials could not be read: {error}") from error
+
+
+def _enum_name(message: Any, name: str) -> str:
+    """The name of an enumerated field's value, empty for one that this version does not know."""
+    found = message.DESCRIPTOR.fields_by_name[name].enum_type.values_by_number.get(getattr(message, name))
+    return found.name if found is not None else ""
 
 
 def _mapped(error: Any, what: str, exceptions: Any) -> WatchdogError:

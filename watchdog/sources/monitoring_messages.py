@@ -27,9 +27,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesQuery:
-    """One `ListTimeSeries` call: DELTA points of one metric, summed over all series of a group.
+    """One `ListTimeSeries` call: points of one metric, reduced over all series of a group; by default DELTA points,
+    summed.
 
-    `labels` are resource labels that must be equal. `scale` brings distributions to base units.
+    `labels` are resource labels that must be equal. `scale` brings distributions to base units. `text` is a whole
+    filter in place of the one that is made of metric, resource and labels; `more` is added to that.
     """
 
     project: str
@@ -40,17 +42,24 @@ class SeriesQuery:
     period_us: int
     group_by: Sequence[str] = ()
     scale: float = 1.0
+    resource: str = "cloud_run_revision"
+    aligner: str = "ALIGN_DELTA"
+    reducer: str = "REDUCE_SUM"
+    more: str = ""
+    text: str = ""
 
     @property
     def filter(self) -> str:
         """In the API's filter language; it names exactly one metric type, as the API demands."""
-        parts = [f'metric.type = "{self.metric}"', 'resource.type = "cloud_run_revision"']
+        if self.text:
+            return self.text
+        parts = [f'metric.type = "{self.metric}"', f'resource.type = "{self.resource}"']
         parts += [f"resource.labels.{key} = {quoted(value)}" for key, value in self.labels.items()]
-        return " AND ".join(parts)
+        return " AND ".join([*parts, *([self.more] if self.more else [])])
 
 
 def build_request(query: SeriesQuery) -> Any:
-    """The `ListTimeSeriesRequest`: each period's increase (ALIGN_DELTA), summed over the series of a group."""
+    """The `ListTimeSeriesRequest`: one point a period, reduced over the series of a group."""
     from google.cloud.monitoring_v3 import types  # noqa: PLC0415 - loaded with the client
 
     request: Any = types.ListTimeSeriesRequest.pb()()
@@ -59,8 +68,8 @@ def build_request(query: SeriesQuery) -> Any:
     request.interval.start_time.FromMicroseconds(query.start_us)
     request.interval.end_time.FromMicroseconds(query.end_us)
     request.aggregation.alignment_period.FromMicroseconds(query.period_us)
-    request.aggregation.per_series_aligner = types.Aggregation.Aligner.ALIGN_DELTA
-    request.aggregation.cross_series_reducer = types.Aggregation.Reducer.REDUCE_SUM
+    request.aggregation.per_series_aligner = getattr(types.Aggregation.Aligner, query.aligner)
+    request.aggregation.cross_series_reducer = getattr(types.Aggregation.Reducer, query.reducer)
     request.aggregation.group_by_fields.extend(query.group_by)
     return types.ListTimeSeriesRequest.wrap(request)
 
