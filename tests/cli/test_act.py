@@ -118,7 +118,8 @@ async def test_an_ambiguous_service_is_not_guessed(site: Site, run: Run) -> None
         (["extend", "w", "2"], 'has no unit; did you mean "2s"?'),
         (["extend", "w", "0s"], "write a duration of more than nothing"),
         (["rollback"], "Missing argument 'WATCH'"),
-        (["gate", "api"], "Missing option '--image'"),
+        (["gate", "api"], "say --image REF or --promote"),
+        (["gate", "api", "--image", "x", "--detect", "5%"], "only with --promote"),
         (["notify"], "say --test"),
     ],
 )
@@ -163,6 +164,20 @@ async def test_gate_answers_with_its_exit_code(site: Site, run: Run) -> None:
     )
     assert bad.code == 11
     assert json.loads(bad.out) == {"allowed": False, "reason": "img:bad was rolled back"}
+
+
+async def test_gate_asks_whether_a_rollout_may_go_on(site: Site, run: Run) -> None:
+    seen = {"since": views.at(0), "share": 5, "seconds": 420.0, "requests": 2100.0, "detectable": 0.2,
+            "feed": "request_log", "coverage": 0.98, "against": "", "warnings": []}  # fmt: skip
+    await site.put(views.watching(promotion=seen))
+    early = await asyncio.to_thread(run, "gate", "us-central1/barq-fleet-api", "--promote")
+    assert early.code == 11
+    assert early.out.startswith("Not allowed: ")
+    assert "only a fault above 20 % would have shown, and 10 % is asked for; wait" in early.out
+    enough = await asyncio.to_thread(
+        run, "gate", "us-central1/barq-fleet-api", "--promote", "--detect", "25%", "--json"
+    )
+    assert (enough.code, json.loads(enough.out)["watch"]) == (0, "w7f3k2")
 
 
 async def test_gate_does_not_guess_the_region(site: Site, run: Run) -> None:

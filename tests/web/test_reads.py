@@ -141,6 +141,31 @@ async def test_a_gate_question_that_names_no_one_service_is_refused_with_help(
     assert said in problem["detail"]
 
 
+async def test_the_gate_of_a_rollout_answers_from_what_was_seen_since_its_last_step(site: Site) -> None:
+    path = "/api/v1/gate?service=barq-fleet-api&region=us-central1&promote=true"
+    nobody = await site.get(path)
+    assert (nobody["allowed"], "has been watched" in nobody["reason"]) == (False, True)
+
+    seen = {
+        "since": views.at(0), "share": 5, "seconds": 420.0, "requests": 2100.0, "detectable": 0.031,
+        "feed": "request_log", "coverage": 0.98, "against": "", "warnings": [],
+    }  # fmt: skip
+    await site.put(views.watching(promotion=seen, coverage_floor=0.8))
+    answer = await site.get(path)
+    assert answer["allowed"] is True, answer
+    assert (answer["watch"], answer["evidence"]["detectable"]) == ("w7f3k2", 0.031)
+    assert "a fault above 3.1 % would have shown in 2100 events" in answer["reason"]
+
+    stricter = await site.get(path + "&detect=1%25")
+    assert stricter["allowed"] is False
+    site.refusals["img:bad"] = "It was rolled back."
+    both = await site.get(path + "&image=img:bad")
+    assert both == {"allowed": False, "reason": "It was rolled back."}
+    for wrong in ("0.1", "0%25", "lots"):
+        async with site.http.get(f"{site.url}{path}&detect={wrong}") as refused:
+            assert refused.status == 422
+
+
 async def test_liveness_and_readiness_say_how_the_watchdog_itself_is(site: Site) -> None:
     assert (await site.get("/livez"))["status"] == "alive"
     assert (await site.get("/readyz"))["status"] == "ready"

@@ -212,26 +212,41 @@ def release(service: str, *, on_next: bool, reason: str, by: str, as_json: bool)
 
 @click.command()
 @click.argument("service")
-@click.option("--image", required=True, metavar="REF", help="The image as it would be deployed: with its digest, best.")
+@click.option("--image", default="", metavar="REF", help="The image as it would be deployed: with its digest, best.")
+@click.option("--promote", is_flag=True, help="Ask whether the rollout that is being watched may take its next step.")
+@click.option(
+    "--detect",
+    default="",
+    metavar="SHARE",
+    help="With --promote: a fault in this share of the requests must have had time to show. Default: 10%.",
+)
 @click.option("--region", default="", help="Where, when the service runs in several regions.")
 @click.option("--project", default="", help="Whose, when several projects have the service.")
 @json_option
-def gate(service: str, *, image: str, region: str, project: str, as_json: bool) -> int:
-    """May this image be deployed? For the step of a pipeline before the deploy.
+def gate(service: str, *, image: str, promote: bool, detect: str, region: str, project: str, as_json: bool) -> int:
+    """May this image be deployed, may this rollout go on? For a step of a pipeline.
 
-    No, while it is known to be bad: it was rolled back within the last 30 days. SERVICE is NAME, REGION/NAME or
-    PROJECT/REGION/NAME. Needs a running daemon; where none answers the code is 1, so that a pipeline can choose to stop
-    or to go on.
+    --image: no, while it is known to be bad, that is, it was rolled back within the last 30 days. --promote: no, while
+    anything speaks against the revision that is being watched, or too little was seen since its last step to know:
+    coverage below the policy's floor, or so few requests that a fault in a tenth of them might not have shown. SERVICE
+    is NAME, REGION/NAME or PROJECT/REGION/NAME. Needs a running daemon; where none answers the code is 1, so that a
+    pipeline can choose to stop or to go on.
 
     \b
     Exit codes: 0 yes, 11 no.
-    Example:    watchdog gate barq-fleet-api --image gcr.io/barq-fleet/api:1.4.3
+    Examples:   watchdog gate barq-fleet-api --image gcr.io/barq-fleet/api:1.4.3
+                until watchdog gate barq-fleet-api --promote; do sleep 30; done
     """  # noqa: D301 - click's mark for lines that it must not wrap
+    if not image and not promote:
+        raise click.UsageError("say --image REF or --promote: what is asked for?")
+    if detect and not promote:
+        raise click.UsageError("--detect has a meaning only with --promote.")
     from watchdog.cli.common import settings_of_environment  # noqa: PLC0415 - after --help was asked for
     from watchdog.cli.reach import answered, daemon_of  # noqa: PLC0415
 
     settings = settings_of_environment()
-    query = {"service": service, "image": image, "region": region, "project": project}
+    query = {"service": service, "image": image, "region": region, "project": project, "detect": detect}
+    query["promote"] = "true" if promote else ""
 
     def act() -> int:
         answer = daemon_of(settings).get("/api/v1/gate", **{name: value for name, value in query.items() if value})

@@ -123,8 +123,11 @@ def _meters(watch: Watch, sample: Sample, point: Point) -> list[Alarm]:
 
 
 def _window(watch: Watch, at: float) -> WindowConfig | None:
-    """The window of a moment; a watch that was extended stays in its last one. None before the first."""
+    """The window of a moment; a watch that was extended stays in its last one. None before the cutover. What was seen
+    before a promotion, and is told late, counts in the first one: steps that come faster than a feed lose nothing."""
     elapsed, last = at - watch.anchor, watch.rules.policy.windows[-1]
+    if elapsed < 0.0 and watch.cutover_at is not None and at >= watch.cutover_at:
+        elapsed = 0.0
     return last if elapsed >= last.start_s else watch.rules.policy.window_at(elapsed)
 
 

@@ -6,13 +6,19 @@ from math import inf
 from watchdog.core import (
     coverage,
     ending,
+    frontier,
     messages,
+    promotion,
     recovery,
 )
 from watchdog.core.decide import Step
 from watchdog.core.events import Noticed, Target, TrafficSeen, Written
 from watchdog.core.model import Outcome, State
+from watchdog.core.state import Watch
 from watchdog.core.text import clock, when
+
+ERRORS = "error_rate"
+"""The check that tells a revision's own traffic."""
 
 
 def cut_over(step: Step, at: float) -> None:
@@ -20,6 +26,8 @@ def cut_over(step: Step, at: float) -> None:
     watch = step.watch
     watch.cutover_at = at
     watch.anchor = at
+    promotion.step(watch)
+    watch.step_at = at
     if not watch.ended_early:
         watch.ends_at = at + watch.rules.policy.watch_s
     watch.state = State.PAUSED if watch.paused else State.WATCHING
@@ -82,7 +90,9 @@ def _gone(step: Step, event: TrafficSeen) -> None:
 
 def _promoted(step: Step, before: int, now: int) -> None:
     watch = step.watch
+    seen = _frontier(watch, now / before)
     watch.anchor = watch.at
+    promotion.step(watch)
     if not watch.ended_early:
         watch.ends_at = watch.at + watch.rules.policy.watch_s
     watch.covers = {check: c._replace(done_s=()) for check, c in watch.covers.items()}
@@ -101,9 +111,17 @@ def _promoted(step: Step, before: int, now: int) -> None:
             did="The watch goes on; the target of a rollback stays.",
             over=f"The watch ends at {when(watch.ends_at, watch.at)}.",
             todo="Nothing.",
+            evidence=[("note", note) for note in seen],
             change=True,
         )
     )
+
+
+def _frontier(watch: Watch, growth: float) -> tuple[str, ...]:
+    """What can be found with the new share, reckoned from the traffic of the old one."""
+    errors = [key for key in watch.streams if key[1] == ERRORS and not key[2]]
+    per_s = max((promotion.rate(watch, key) for key in errors), default=0.0) * growth
+    return frontier.of_rules(watch.rules, {frontier.RATE: per_s}) if per_s else ()
 
 
 def written(step: Step, event: Written) -> None:

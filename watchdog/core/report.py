@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from watchdog.core import coverage, recovery, verdicts
+from watchdog.core import coverage, promotion, recovery, verdicts
 from watchdog.core.catalogue import Family
 from watchdog.core.model import Verdict
 from watchdog.core.rules import Rule
@@ -39,6 +39,8 @@ def view(watch: Watch) -> dict[str, Any]:
         "target": {"split": watch.target.split.percents(), "source": watch.target.source},
         "split": watch.split.percents(),
         "coverage": _coverage(watch),
+        "coverage_floor": watch.rules.policy.coverage_floor,
+        "promotion": promotion.evidence(watch) if watch.open else None,
         "windows": _windows(watch),
         "criteria": [_criterion(watch, i) for i in range(len(watch.rules.rules))],
         "probes": [_probe(watch, name) for name in watch.rules.policy.probes],

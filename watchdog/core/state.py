@@ -248,6 +248,10 @@ class Watch:
     cutover_at: float | None = None
     anchor: float = 0.0
     """Where the windows are counted from: the cutover, or the last increase of the revision's share."""
+    step_at: float = 0.0
+    """When the present share began: the cutover, or the last increase."""
+    step_totals: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    """Per stream: what it had counted by then."""
     ends_at: float = inf
     policy_hash: str = ""
     link: str = ""

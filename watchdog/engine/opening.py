@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf
 
 from watchdog.core import traffic
-from watchdog.core.events import Lag, Opened, Target
+from watchdog.core.events import Opened, Target
 from watchdog.core.model import Deploy, RevisionState, ServiceKey, ServiceState, Split, tags_by_revision
 from watchdog.core.policy import Policy
 from watchdog.core.service import Service, bad_fingerprints
-from watchdog.engine import baselines, metering
+from watchdog.engine import baselines, metering, opening_notes
 from watchdog.engine.tools import Tools
 from watchdog.errors import PermanentError, TemporaryError
 
@@ -71,7 +70,19 @@ async def open_watch(
     )
     if notice.observe:
         policy = policy.model_copy(update={"rollback": policy.rollback.model_copy(update={"mode": "observe"})})
-    notes += _notes(policy, target, state, revision, safe=safe, lags=lags, before=before.values, notice=notice)
+    notes += opening_notes.notes(
+        opening_notes.Found(
+            policy=policy,
+            target=target,
+            state=state,
+            revision=revision,
+            safe=safe,
+            lags=lags,
+            baselines=before.values,
+            named=Split.of(notice.previous),
+            observe=notice.observe,
+        )
+    )
     hand = notice.by_hand and target.revision not in tags_by_revision(state.tags)
     watch_id = notice.watch_id or tools.new_id()
     return Opened(
@@ -157,58 +168,3 @@ def _whole(percents: Mapping[str, int]) -> Split:
     """All traffic in these proportions."""
     parts = traffic.largest_remainder(list(percents.values()), sum(percents.values()), traffic.WHOLE)
     return Split.of(dict(zip(percents, parts, strict=True)))
-
-
-def _notes(
-    policy: Policy,
-    target: Target,
-    state: ServiceState,
-    revision: str,
-    *,
-    safe: bool,
-    lags: Sequence[Lag],
-    before: Mapping[str, float],
-    notice: Notice,
-) -> list[str]:
-    """What must be said loudly when the watch opens."""
-    notes: list[str] = []
-    urls = tags_by_revision(state.tags)
-    if notice.previous and target.source != "caller":
-        notes.append(
-            f"The split that was named as the one before ({Split.of(notice.previous)}) holds nothing to go back to: "
-            "its revisions do not exist, or are the deploy itself."
-        )
-    if not target.split.shares:
-        notes.append("No revision is known that served before: a rollback is impossible, it would only page.")
-    elif target.source == "ready_revisions":
-        notes.append(
-            f"The target {target.split} is a guess (the newest ready revision before this one): nobody said what "
-            "served before and it was not seen. Pass --previous or `previous` in the deploy notice."
-        )
-    if target.split.shares and target.revision not in urls:
-        notes.append(
-            f"{target.revision} has no tag URL, so it cannot be warmed or asked whether a rollback would help; tag it: "
-            f"gcloud run services update-traffic {state.name} --region {state.region} "
-            f"--update-tags previous={target.revision}"
-        )
-    if not safe:
-        notes.append(f"{revision} is marked as not safe to roll back: it will page instead.")
-    if notice.observe and policy.rollback.mode == "observe":
-        notes.append(f"{revision} was rolled back before and serves again: watched without writing.")
-    elif policy.rollback.mode == "observe":
-        notes.append("Observe mode: nothing will be written.")
-    missing = [m for m in baselines.relative_metrics(policy) if m not in before]
-    if missing:
-        notes.append(f"No value before the deploy for {', '.join(missing)}: rows relative to it are inconclusive.")
-    fastest: dict[str, float] = {}
-    for lag in lags:
-        fastest[lag.check] = min(lag.lag_s + lag.period_s, fastest.get(lag.check, inf))
-    slow = max(fastest.values(), default=0.0)
-    if slow > metering.LATE_S:
-        prompt = sorted({lag.source for lag in lags if lag.lag_s + lag.period_s <= metering.LATE_S})
-        until = ", ".join(["probes", "signals", *prompt])
-        notes.append(f"Metrics arrive up to {slow:.0f} s late; until then only {until} can prove anything.")
-    pending = sorted({r.metric for r in policy.rows if r.pending})
-    if pending:
-        notes.append(f"No source yet for {', '.join(pending)}: their rows stay inconclusive.")
-    return notes

@@ -363,10 +363,14 @@ class Ephemeral(Answer):
 
 
 class GateAnswer(Answer):
-    """May this image be deployed?"""
+    """May this image be deployed, may this rollout take its next step? The rest is there when the latter was asked."""
 
     allowed: bool
     reason: str
+    watch: str | None = None
+    revision: str | None = None
+    evidence: dict[str, Any] | None = None
+    """What was seen since the last step: seconds, requests, the smallest share that would have shown, coverage."""
 
 
 class Alive(Answer):

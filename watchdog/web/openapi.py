@@ -121,8 +121,11 @@ _OPERATIONS: Final = (
         body=ReleaseOrder, optional_body=True,
     ),
     _Operation(
-        "get", "/api/v1/gate", "Ask whether an image may be deployed", {200: ("The answer", GateAnswer)},
-        query=(("service", "The service", True), ("image", "The image, by digest where possible", True),
+        "get", "/api/v1/gate", "Ask whether an image may be deployed, or a rollout go on",
+        {200: ("The answer", GateAnswer)},
+        query=(("service", "The service", True), ("image", "The image, by digest where possible", False),
+               ("promote", "true: may the rollout under watch take its next step?", False),
+               ("detect", "The share of bad requests that must have had time to show, 10% by default", False),
                ("region", "Its region", False), ("project", "Its project", False)),
     ),
     _Operation(

@@ -6,12 +6,15 @@ from typing import Any, Final
 from aiohttp import web
 from prometheus_client import exposition
 
-from watchdog.core.report_text import markdown
+from watchdog.core.conditions import parse_share
+from watchdog.core.model import ServiceKey, State
+from watchdog.core.promotion import DETECT, may_promote
+from watchdog.core.report_text import markdown, seconds_of
 from watchdog.web.explaining import for_report
 from watchdog.web.lookup import event, events_of, key_of, number, service_of, summary, watch_of, watch_stream
 from watchdog.web.openapi import document
 from watchdog.web.problems import Problem
-from watchdog.web.services import services_of
+from watchdog.web.services import WebServices, services_of
 
 _PAGE: Final = 1000
 _MOST: Final = 2**53
@@ -70,16 +73,44 @@ async def report(request: web.Request) -> web.Response:
 
 
 async def gate(request: web.Request) -> web.Response:
-    """May this image be deployed to this service?"""
+    """May this image be deployed to this service, may its rollout take the next step?"""
     services = services_of(request)
-    query = {name: request.query.get(name, "").strip() for name in ("service", "region", "project", "image")}
-    absent = [name for name in ("service", "image") if not query[name]]
+    query = {name: request.query.get(name, "").strip() for name in ("service", "region", "project", "image", "detect")}
+    promote = request.query.get("promote", "").lower() in ("1", "true", "yes")
+    absent = [] if query["service"] else ["service"]
+    absent += [] if query["image"] or promote else ["image (or promote=true)"]
     if absent:
         raise Problem(422, f"Say {' and '.join(absent)} in the query: ?service=NAME&region=REGION&image=REFERENCE.")
     key = service_of(services, query["service"], region=query["region"], project=query["project"])
-    refusal = await services.why_not_deploy(key, query["image"])
-    reason = refusal or f"Nothing bad is known of this image on {key.name} in {key.region}."
-    return web.json_response({"allowed": refusal is None, "reason": reason})
+    reason, answer = "", dict[str, Any]()
+    if query["image"]:
+        refusal = await services.why_not_deploy(key, query["image"])
+        reason = refusal or f"Nothing bad is known of this image on {key.name} in {key.region}."
+        if refusal or not promote:
+            return web.json_response({"allowed": refusal is None, "reason": reason})
+    allowed, why, answer = await _next_step(services, key, _share(query["detect"]))
+    return web.json_response({"allowed": allowed, "reason": f"{reason} {why}".strip(), **answer})
+
+
+async def _next_step(services: WebServices, key: ServiceKey, detect: float) -> tuple[bool, str, dict[str, Any]]:
+    """Whether the service's newest rollout has enough evidence, why, and that evidence."""
+    rows = [row for row in await services.store.watches(limit=_PAGE) if key_of(row) == key]
+    row = next((r for r in rows if r.state != State.ENDED), rows[0] if rows else None)
+    if row is None:
+        return False, f"No deploy of {key.name} in {key.region} has been watched, so nothing is known of it.", {}
+    evaluated_at = seconds_of(row.view.get("last_evaluation_at")) or row.opened_at
+    allowed, why = may_promote(row.view, age_s=services.clock.now() - evaluated_at, detect=detect)
+    return allowed, why, {"watch": row.id, "revision": row.revision, "evidence": row.view.get("promotion")}
+
+
+def _share(text: str) -> float:
+    try:
+        found = parse_share(text) if text else DETECT
+    except ValueError as error:
+        raise Problem(422, f"detect: {error}.") from None
+    if found <= 0.0:
+        raise Problem(422, "detect: write a share above 0%, for example 10%.")
+    return found
 
 
 async def openapi(_request: web.Request) -> web.Response:
