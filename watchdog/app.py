@@ -179,6 +179,7 @@ async def build(
             channels=[n.channel for n in notifiers],
             lease_ttl_s=settings.lease_ttl_s,
             wake_outbox=outbox.wake,
+            mail=outbox,
             page_url=page_url,
             follow=follow or ignore,
         )

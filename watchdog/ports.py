@@ -170,6 +170,8 @@ class Delivery:
     body: Mapping[str, Any]
     remembered: Mapping[str, str] = field(default_factory=dict)
     attempts: int = 0
+    sent: "Receipt | None" = None
+    """Set on its way into the outbox when it was sent while the store was away: it is written as delivered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,8 +307,9 @@ class Store(Protocol):
         watch: WatchRow | None = None,
         letters_done: Sequence[int] = (),
     ) -> Sequence[Record]:
-        """Append events, put deliveries into the outbox (same key: ignored), upsert the read model and mark letters
-        as folded in: all in one transaction. Raises `LeaseLostError` when the lease's epoch is stale."""
+        """Append events, put deliveries into the outbox (same key: ignored; `sent`: as delivered), upsert the read
+        model and mark letters as folded in: all in one transaction. Raises `LeaseLostError` when the lease's epoch is
+        stale."""
         ...
 
     def read(self, stream: str, *, after_seq: int = 0) -> AsyncIterator[Record]:

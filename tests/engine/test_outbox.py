@@ -5,6 +5,7 @@ import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from structlog.testing import capture_logs
 
 from watchdog.engine.outbox import Outbox, OutboxHooks, OutboxSettings
 from watchdog.errors import PermanentError, StoreUnavailableError, TemporaryError
-from watchdog.ports import Delivery, Receipt
+from watchdog.ports import Delivery, Lease, Receipt
 from watchdog.store import MemoryStore
 
 pytestmark = pytest.mark.looptime
@@ -80,6 +81,10 @@ class FlakyStore(MemoryStore):
     def _check(self) -> None:
         if self.blown:
             raise StoreUnavailableError("The store did not answer.")
+
+    async def acquire(self, stream: str, owner: str, *, ttl_s: float, now: float) -> Lease | None:
+        self._check()
+        return await super().acquire(stream, owner, ttl_s=ttl_s, now=now)
 
     async def pending(self, channel: str, *, now: float, limit: int = 50) -> Sequence[Delivery]:
         self._check()
@@ -570,3 +575,103 @@ async def test_whatever_fails_and_however_long_it_takes_each_thread_arrives_once
     for thread in {thread for thread, _ in keys}:
         mine = [key for key in slack.arrived if key.startswith(f"{thread}:")]
         assert mine == sorted(mine)
+
+
+# --- without the store ---
+
+
+async def late(store: MemoryStore, outbox: Outbox, *deliveries: Delivery) -> None:
+    """The store is back: append as a journalist does."""
+    told = [replace(d, sent=outbox.receipt(d)) for d in deliveries]
+    await put(store, *told)
+    outbox.stored(told)
+    outbox.wake()
+
+
+async def test_a_page_goes_out_while_the_store_is_away_and_is_recorded_when_it_is_back() -> None:
+    store, slack = FlakyStore(), Collector(script={"a": [TemporaryError("503")]})
+    slack.script["b"] = [Receipt(provider_id="b", remember={"ts": "1.0"})]
+    outbox = outbox_of(store, slack)
+    async with running(outbox):
+        await asyncio.sleep(3.0)
+        store.blown = True
+        outbox.offer([message("a"), message("b"), message("c")])
+        outbox.strand([message("a"), message("b"), message("c")])
+        await asyncio.sleep(30.0)
+        assert slack.arrived == ["a", "b", "c"], "in order, each tried until it arrives"
+        assert slack.seen["c"].remembered == {"ts": "1.0"}
+        store.blown = False
+        await late(store, outbox, message("a"), message("b"), message("c"))
+        await put(store, message("d"))
+        outbox.wake()
+        await asyncio.sleep(30.0)
+    assert slack.arrived == ["a", "b", "c", "d"], "nothing twice"
+    assert slack.seen["d"].remembered == {"ts": "1.0"}
+    assert await store.undelivered() == []
+
+
+async def test_a_page_goes_out_when_the_store_can_be_read_and_not_written() -> None:
+    store, slack = MemoryStore(), Collector()
+    outbox = outbox_of(store, slack)
+    async with running(outbox):
+        outbox.offer([message("a")])
+        await asyncio.sleep(5.0)
+        assert slack.arrived == [], "it is on its way into the store"
+        outbox.strand([message("a")])
+        await asyncio.sleep(2.0)
+        assert slack.arrived == ["a"]
+        await late(store, outbox, message("a"))
+        await asyncio.sleep(5.0)
+    assert slack.arrived == ["a"]
+
+
+async def test_a_store_that_is_lost_after_the_message_was_sent_does_not_hold_up_the_next_one() -> None:
+    store, slack = FlakyStore(), Collector()
+    slack.script["a"] = [1.0]
+    outbox = outbox_of(store, slack)
+    async with running(outbox):
+        outbox.offer([message("a")])
+        await put(store, message("a"))
+        outbox.stored([message("a")])
+        outbox.wake()
+        await asyncio.sleep(0.5)
+        store.blown = True
+        outbox.offer([message("b")])
+        outbox.strand([message("b")])
+        await asyncio.sleep(5.0)
+        assert slack.arrived == ["a", "b"]
+        store.blown = False
+        await late(store, outbox, message("b"))
+        await asyncio.sleep(5.0)
+        assert await store.undelivered() == []
+    assert slack.arrived == ["a", "b"]
+
+
+async def test_where_another_process_carries_the_channel_it_is_given_time_to() -> None:
+    store, first, second = FlakyStore(), Collector(), Collector()
+    async with running(outbox_of(store, first)):
+        await asyncio.sleep(1.0)
+        standby = outbox_of(store, second, owner="b")
+        async with running(standby):
+            await asyncio.sleep(1.0)
+            standby.offer([message("a")])
+            await put(store, message("a"))
+            standby.stored([message("a")])
+            await asyncio.sleep(5.0)
+            assert first.arrived == ["a"]
+            store.blown = True
+            await asyncio.sleep(8.0)
+            assert second.arrived == []
+            await asyncio.sleep(12.0)
+            assert second.arrived == ["a"], "the store is away for long, and who knows whether the other had it"
+
+
+async def test_what_is_not_ours_any_more_is_not_sent() -> None:
+    store, slack = FlakyStore(), Collector()
+    outbox = outbox_of(store, slack)
+    store.blown = True
+    outbox.offer([message("a")])
+    outbox.forget([message("a")])
+    async with running(outbox):
+        await asyncio.sleep(5.0)
+    assert slack.attempts == []

@@ -1,25 +1,27 @@
 """Carries one channel's messages: at most one of a thread is on its way at any time, each tried until it is settled."""
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
 from watchdog.engine.clock import wait_for_event
+from watchdog.engine.held import Held
 from watchdog.errors import PermanentError, TemporaryError
 from watchdog.ports import Clock, Delivery, Jitter, Lease, Notifier, Receipt, Store
 
 _log = structlog.get_logger(__name__)
 
-_STORE_RETRY_S: Final = 1.0
 _LAST_S: Final = 0.5
 """For each of the two last steps of a shutdown; the whole process has 5 s."""
 _LONGEST_WISH_S: Final = 3600.0
 """A provider that asks for more patience than this is asked again all the same: somebody waits for the page."""
 _DEAD_KEPT: Final = 1000
+_OTHERS_S: Final = 10.0
+"""How long the store must be away before a message is sent that another process could have carried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,10 @@ class Carrier:
         self._standing_by = False
         self._trouble: str | None = None
         self._store_trouble = False
+        self._away_since = 0.0
+        self._dead: OrderedDict[str, str] = OrderedDict()
+        """Refused for good while the store could not be told: by key, why."""
+        self.held = Held()
 
     def wake(self) -> None:
         """Look now."""
@@ -96,11 +102,17 @@ class Carrier:
             while True:
                 self._wake.clear()
                 try:
-                    if await self._is_ours():
-                        await self._start_due()
-                    self._store_answered()
+                    ours = await self._is_ours()
+                    pending = await self._store.pending(self.channel, now=self._clock.now()) if ours else ()
                 except TemporaryError as fault:
                     self._store_failed(fault)
+                    self._start_held(readable=False)
+                else:
+                    self._store_answered()
+                    await self._start_due(pending)
+                    self._start_held(readable=True)
+                    if not ours:
+                        self.held.age(self._clock.now())
                 await wait_for_event(self._wake, self._clock, self._pause_s())
         finally:
             await self._stop()
@@ -123,15 +135,37 @@ class Carrier:
             _log.info("outbox_standing_by" if self._standing_by else "outbox_took_over", channel=self.channel)
         return self._lease is not None
 
-    async def _start_due(self) -> None:
-        # What arrives while the store answers is still pending in its answer, so threads busy before are left alone.
-        busy = set(self._on_the_way)
-        for delivery in await self._store.pending(self.channel, now=self._clock.now()):
+    async def _start_due(self, pending: Sequence[Delivery]) -> None:
+        for delivery in pending:
             if len(self._on_the_way) >= self._settings.concurrency:
                 return
-            if delivery.thread not in busy:
-                name = f"outbox/{self.channel}/{delivery.key}"
-                self._on_the_way[delivery.thread] = asyncio.create_task(self._carry(delivery), name=name)
+            if delivery.thread in self._on_the_way:
+                continue
+            if (receipt := self.held.receipt(delivery.key)) is not None:  # sent while the store was away
+                await self._record_sent(delivery, receipt)
+            elif delivery.key in self._dead:
+                await self._record_dead(delivery, self._dead[delivery.key])
+            else:
+                self._start(delivery)
+
+    def _start_held(self, *, readable: bool) -> None:
+        """Send what this process still has in memory: everything while the store cannot be read, else only what it did
+        not take (a full disk, a database that is locked)."""
+        now, away_s = self._clock.now(), self._clock.monotonic() - self._away_since
+        for delivery in self.held.heads():
+            if len(self._on_the_way) >= self._settings.concurrency:
+                return
+            # A process that carries the channel may have read it from the store before that was lost.
+            others = self._lease is None and self.held.is_stored(delivery.key) and away_s < _OTHERS_S
+            if readable and not self.held.is_stranded(delivery.key):
+                continue
+            waits = others or self._again_at.get(delivery.thread, now) > now
+            if delivery.thread not in self._on_the_way and not waits:
+                self._start(delivery)
+
+    def _start(self, delivery: Delivery) -> None:
+        name = f"outbox/{self.channel}/{delivery.key}"
+        self._on_the_way[delivery.thread] = asyncio.create_task(self._carry(delivery), name=name)
 
     async def _carry(self, delivery: Delivery) -> None:
         try:
@@ -171,8 +205,17 @@ class Carrier:
         if self._trouble is not None:
             self._trouble = None
             _log.info("channel_recovered", channel=self.channel)
-        await self._record(lambda: self._store.delivered(delivery.key, self.channel, receipt, now=self._clock.now()))
+        self.held.remember(delivery, receipt)
+        self.held.send(delivery, receipt)  # until the store knows, this is what keeps it from being sent again
         self._hooks.counted(self.channel, delivery.kind, "delivered")
+        await self._record_sent(delivery, receipt)
+
+    async def _record_sent(self, delivery: Delivery, receipt: Receipt) -> None:
+        if self.held.is_stranded(delivery.key):
+            return  # the store has no row yet: it is written as delivered
+        now = self._clock.now()
+        if await self._recorded(lambda: self._store.delivered(delivery.key, self.channel, receipt, now=now)):
+            self.held.settled(delivery.key)
 
     async def _retry(self, delivery: Delivery, error: str, wish_s: float | None, expires_at: float) -> None:
         """Wait longer each time, and at least as long as the provider wishes."""
@@ -187,33 +230,42 @@ class Carrier:
         if last_chance >= expires_at:
             await self._bury(delivery, f"not delivered within {self._settings.ttl_s / 3600:g} h: {error}")
             return
-        await self._record(lambda: self._store.deferred(delivery.key, self.channel, until=now + delay_s, error=error))
         self._again_at[delivery.thread] = now + delay_s
+        self.held.tried(delivery.key)
         self._hooks.counted(self.channel, delivery.kind, "retried")
+        await self._recorded(lambda: self._store.deferred(delivery.key, self.channel, until=now + delay_s, error=error))
 
     async def _bury(self, delivery: Delivery, error: str) -> None:
         _log.error("notification_dead", channel=self.channel, key=delivery.key, thread=delivery.thread, error=error)
-        await self._record(lambda: self._store.dead(delivery.key, self.channel, error=error, now=self._clock.now()))
         self._room.dead.append(delivery)
         self._hooks.counted(self.channel, delivery.kind, "dead")
         self._hooks.buried(delivery, error)
+        self._dead[delivery.key] = error
+        while len(self._dead) > _DEAD_KEPT:
+            self._dead.popitem(last=False)
+        self.held.settled(delivery.key)
+        await self._record_dead(delivery, error)
 
-    async def _record(self, write: Callable[[], Awaitable[None]]) -> None:
-        """Write until the store takes it: sending again because our own disk is full would page twice."""
-        while True:
-            try:
-                await write()
-            except TemporaryError as fault:
-                self._store_failed(fault)
-                await self._clock.sleep(_STORE_RETRY_S)
-            else:
-                self._store_answered()
-                return
+    async def _record_dead(self, delivery: Delivery, error: str) -> None:
+        now = self._clock.now()
+        if await self._recorded(lambda: self._store.dead(delivery.key, self.channel, error=error, now=now)):
+            self._dead.pop(delivery.key, None)
+
+    async def _recorded(self, write: Callable[[], Awaitable[None]]) -> bool:
+        """Tell the store, once. What it does not take now is kept in memory and told when it answers again: waiting
+        for it here would hold up the thread's next page."""
+        try:
+            await write()
+        except TemporaryError as fault:
+            self._store_failed(fault)
+            return False
+        self._store_answered()
+        return True
 
     def _store_failed(self, fault: TemporaryError) -> None:
         if not self._store_trouble:
-            self._store_trouble = True
-            _log.warning("outbox_without_store", channel=self.channel, error=str(fault))
+            self._store_trouble, self._away_since = True, self._clock.monotonic()
+            _log.warning("outbox_without_store", channel=self.channel, error=str(fault), effect="sent from memory")
 
     def _store_answered(self) -> None:
         if self._store_trouble:

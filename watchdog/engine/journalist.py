@@ -1,6 +1,7 @@
 """Writes one stream as its lease holder: events, messages and the read model in one transaction, without blocking.
 
-While the store does not answer, events wait in memory and are appended later, marked late.
+While the store does not answer, events wait in memory and are appended later, marked late; messages are sent all the
+same (`held`).
 """
 
 import asyncio
@@ -61,13 +62,16 @@ class Journalist:
         """
         self._events += events
         self._deliveries += deliveries
+        self.tools.mail.offer(deliveries)
         self._letters += letters
         self._watch = watch or self._watch
         if not self.backlog:
             return True
         if self.lost.is_set():
+            self.tools.mail.forget(self._deliveries)
             raise LeaseLostError(f"another process owns {self.lease.stream}")
         if self._away.is_set():
+            self.tools.mail.strand(deliveries)
             return False
         return await self._write()
 
@@ -80,13 +84,14 @@ class Journalist:
         # Others may add to the lists while the store thinks.
         events, deliveries, letters = tuple(self._events), tuple(self._deliveries), tuple(self._letters)
         watch = self._watch
+        # What was sent while the store was away goes in as delivered, so that no process sends it again.
+        told = [replace(d, sent=self.tools.mail.receipt(d)) for d in deliveries]
         try:
             async with asyncio.timeout(self.tools.store_patience_s):
-                await self.tools.store.append(
-                    self.lease, events, deliveries=deliveries, watch=watch, letters_done=letters
-                )
+                await self.tools.store.append(self.lease, events, deliveries=told, watch=watch, letters_done=letters)
         except LeaseLostError:
             self.lost.set()
+            self.tools.mail.forget(deliveries)
             raise
         except (StoreUnavailableError, TimeoutError) as error:
             self._keep(error)
@@ -99,6 +104,7 @@ class Journalist:
                 self._away.clear()
         self.tools.metrics.store_up.set(1)
         if deliveries:
+            self.tools.mail.stored(told)
             self.tools.wake_outbox()
         return True
 
@@ -108,9 +114,10 @@ class Journalist:
                 "store_away",
                 stream=self.lease.stream,
                 error=str(error) or "no answer in time",
-                effect="watching and rolling back go on; events and messages wait until it answers",
+                effect="watching, rolling back and paging go on; events wait until it answers",
             )
         self._away.set()
+        self.tools.mail.strand(self._deliveries)
         self.tools.metrics.store_up.set(0)
         if len(self._events) > BACKLOG:
             _log.error("journal_backlog_full", stream=self.lease.stream, dropped=len(self._events) - BACKLOG)

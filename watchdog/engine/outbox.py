@@ -13,15 +13,16 @@ import structlog
 
 from watchdog.engine.carrier import Carrier, OutboxHooks, OutboxSettings, Postroom
 from watchdog.engine.clock import wait_for_event
+from watchdog.engine.tools import Mail
 from watchdog.errors import TemporaryError
-from watchdog.ports import Clock, Delivery, Jitter, Notifier, Store
+from watchdog.ports import Clock, Delivery, Jitter, Notifier, Receipt, Store
 
 __all__ = ["Outbox", "OutboxHooks", "OutboxSettings"]
 
 _log = structlog.get_logger(__name__)
 
 
-class Outbox:
+class Outbox(Mail):
     """All channels' workers. `run()` is the task; the other methods may be called while it runs."""
 
     def __init__(
@@ -51,6 +52,32 @@ class Outbox:
         """Something was appended: look now."""
         for carrier in self._carriers:
             carrier.wake()
+
+    def offer(self, deliveries: Sequence[Delivery]) -> None:
+        """They are on their way into the store; sent from memory if it does not answer."""
+        for carrier in self._carriers:
+            carrier.held.offer([d for d in deliveries if d.channel == carrier.channel])
+
+    def strand(self, deliveries: Sequence[Delivery]) -> None:
+        """The store did not take them: send them without it, even where reading from it works (a full disk)."""
+        for carrier in self._carriers:
+            carrier.held.strand([d for d in deliveries if d.channel == carrier.channel])
+        self.wake()
+
+    def stored(self, deliveries: Sequence[Delivery]) -> None:
+        """The store has them."""
+        for carrier in self._carriers:
+            carrier.held.stored([d for d in deliveries if d.channel == carrier.channel])
+
+    def forget(self, deliveries: Sequence[Delivery]) -> None:
+        """They will never be stored: the stream is another process's."""
+        for carrier in self._carriers:
+            carrier.held.forget([d for d in deliveries if d.channel == carrier.channel])
+
+    def receipt(self, delivery: Delivery) -> Receipt | None:
+        """What its channel said, if it was sent without the store."""
+        found = (c.held.receipt(delivery.key) for c in self._carriers if c.channel == delivery.channel)
+        return next(found, None)
 
     async def run(self) -> None:
         """Deliver until cancelled; then ends within `grace_s` and one second more, whatever a channel does."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from watchdog.ports import Clock, Prober, Source, Store, TrafficControl
+from watchdog.ports import Clock, Delivery, Prober, Receipt, Source, Store, TrafficControl
 from watchdog.telemetry import Metrics
 
 Follower = Callable[[str, float, Mapping[str, Any]], None]
@@ -13,6 +13,26 @@ Follower = Callable[[str, float, Mapping[str, Any]], None]
 
 def ignore(_event: str, _at: float, _fields: Mapping[str, Any]) -> None:
     """A follower that nobody needs."""
+
+
+class Mail:
+    """What a journalist tells of its messages to whoever carries them; this one carries nothing."""
+
+    def offer(self, deliveries: Sequence[Delivery]) -> None:
+        """They are on their way into the store, and may be sent if it does not answer."""
+
+    def strand(self, deliveries: Sequence[Delivery]) -> None:
+        """The store did not take them, and may not for long: send them without it."""
+
+    def stored(self, deliveries: Sequence[Delivery]) -> None:
+        """The store has them."""
+
+    def forget(self, deliveries: Sequence[Delivery]) -> None:
+        """They will never be stored: the stream is another process's."""
+
+    def receipt(self, delivery: Delivery) -> Receipt | None:  # noqa: ARG002 - the interface
+        """What its channel said, if it was sent without the store."""
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +52,7 @@ class Tools:
     """Channels that messages go to."""
     lease_ttl_s: float = 15.0
     wake_outbox: Callable[[], None] = lambda: None
+    mail: Mail = field(default_factory=Mail)
     follow: Follower = ignore
     page_url: str = ""
     """Where the watches' pages are, without a trailing slash; empty without a server."""

@@ -120,7 +120,11 @@ class MemoryStore:
         row = None if watch is None else replace(watch, view=_copy(watch.view))
         journal.extend(records)
         for post in posts:
-            self._tables.outbox.setdefault((post.delivery.key, post.delivery.channel), post)
+            place = (post.delivery.key, post.delivery.channel)
+            if place not in self._tables.outbox:
+                self._tables.outbox[place] = post
+                if (sent := post.delivery.sent) is not None:
+                    self._deliver(post, sent, post.delivery.created_at)
         if row is not None:
             self._tables.watches[row.id] = row
         if letters_done:
@@ -169,8 +173,11 @@ class MemoryStore:
     async def delivered(self, key: str, channel: str, receipt: Receipt, *, now: float) -> None:
         """Record success."""
         post = self._tables.outbox.get((key, channel))
-        if post is None:
-            return
+        if post is not None:
+            self._deliver(post, receipt, now)
+
+    def _deliver(self, post: _Post, receipt: Receipt, now: float) -> None:
+        channel = post.delivery.channel
         post.state, post.settled_at, post.error = "delivered", now, ""
         post.provider_id = clean(receipt.provider_id)
         remembered = self._tables.memory.setdefault((channel, post.delivery.thread), {})

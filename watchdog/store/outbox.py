@@ -24,16 +24,19 @@ async def put(database: Database, connection: AsyncConnection, deliveries: Seque
                 "kind": delivery.kind,
                 "created_at": delivery.created_at,
                 "body": to_json(delivery.body),
-                "state": PENDING,
+                "state": PENDING if delivery.sent is None else DELIVERED,
                 "attempts": 0,
                 "due_at": delivery.created_at,
-                "settled_at": None,
+                "settled_at": None if delivery.sent is None else delivery.created_at,
                 "error": "",
-                "provider_id": "",
+                "provider_id": clean(delivery.sent.provider_id) if delivery.sent is not None else "",
             }
             for delivery in deliveries
         ]
         await connection.execute(database.insert(outbox).on_conflict_do_nothing(), rows)
+        for delivery in deliveries:
+            if delivery.sent is not None:
+                await _remember(database, connection, delivery.channel, delivery.thread, delivery.sent)
 
 
 async def due(connection: AsyncConnection, channel: str, *, now: float, limit: int) -> Sequence[Delivery]:
@@ -64,7 +67,14 @@ async def delivered(
         .values(state=DELIVERED, settled_at=now, provider_id=clean(receipt.provider_id), error="")
     )
     thread = (await connection.execute(select(outbox.c.thread).where(*place))).scalar_one_or_none()
-    if thread is None or not receipt.remember:
+    if thread is not None:
+        await _remember(database, connection, channel, thread, receipt)
+
+
+async def _remember(
+    database: Database, connection: AsyncConnection, channel: str, thread: str, receipt: Receipt
+) -> None:
+    if not receipt.remember:
         return
     rows = [
         {"channel": channel, "thread": thread, "name": clean(name), "value": clean(value)}
