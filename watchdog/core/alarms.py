@@ -62,7 +62,7 @@ def _advise(step: Step, alarm: evaluate.Alarm) -> None:
     step.decide(rule.row.action, rule.label, reason)
     pages = rule.row.table is Table.ALERT and rule.row.severity is Severity.CRITICAL
     if pages:
-        step.open_incident(f"{rule.label} broken: {messages.place(watch)}")
+        step.open_incident(f"{rule.label} broken: {messages.place(watch)}", criterion=rule.label)
     note = watch.rules.policy.notes.get(rule.row.id, "")
     step.notify(
         messages.body(
@@ -76,6 +76,7 @@ def _advise(step: Step, alarm: evaluate.Alarm) -> None:
             todo=f"{verb}." if not note else f"{note}.",
             evidence=[(rule.label, alarm.sentence)],
             incident="trigger" if pages else None,
+            criterion=rule.label,
         )
     )
 

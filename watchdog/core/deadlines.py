@@ -8,6 +8,7 @@ from watchdog.core import (
     coverage,
     decide,
     ending,
+    escalation,
     evaluate,
     incidents,
     messages,
@@ -42,7 +43,7 @@ def next_deadline(watch: Watch) -> float:
             due = min(due, watch.warming.until)
         if watch.versus is not None:
             due = min(due, watch.versus.until)
-    due = min(due, recovery.due(watch), incidents.due(watch), _next_window(watch), end_of(watch))
+    due = min(due, recovery.due(watch), incidents.due(watch), escalation.due(watch), _next_window(watch), end_of(watch))
     return due if watch.rollback is not None else min(due, watch.blind_at)
 
 
@@ -86,6 +87,7 @@ def fire(step: Step) -> None:
         _fire_waits(step)
         alarms.pursue(step)
     incidents.fire(step)
+    escalation.fire(step)
     if watch.rollback is None and watch.at >= watch.blind_at:
         _fire_blind(step)
     _fire_windows(step)

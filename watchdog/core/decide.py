@@ -1,6 +1,7 @@
 """Proof into action: whether a proven trigger rolls back now, waits, asks or is refused, and the sentence why."""
 
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from watchdog.core import messages
 from watchdog.core.commands import Announce, Command, Notify, Restore
@@ -18,6 +19,7 @@ FIRM = frozenset({"person", "retry", "refused"})
 """Holds that no probe's answer may end or replace."""
 SIGNAL = "signal:"
 """Begins the criterion of a signal, which stays true until somebody acts on it."""
+_GRAVITY = ("info", "warning", "error", "critical")
 ASK_S = 120.0
 """How long sickness that both revisions share is asked about before the last change is undone (DESIGN 4, rule 3)."""
 
@@ -27,6 +29,8 @@ class Step:
     """One call of `advance`: the draft it works on and what it asks for."""
 
     watch: Watch
+    now: float = -inf
+    """When the event happened that is folded in: later than `watch.at` while deadlines before it are fired."""
     commands: list[Command] = field(default_factory=list)
 
     def announce(self, event: str, **fields: object) -> None:
@@ -40,7 +44,12 @@ class Step:
 
     def notify(self, message: Body) -> None:
         """Send a message."""
-        self.watch.messages += 1
+        watch = self.watch
+        watch.messages += 1
+        note = message["incident"]
+        if note is not None and note["action"] == "trigger" and watch.incident is not None and not message["level"]:
+            proof = next((value for name, value in message["evidence"] if name == "proof"), message["happened"])
+            watch.incident = replace(watch.incident, proof=proof, todo=message["todo"])
         kind = message["kind"]
         self.commands.append(Notify(key=f"{self.watch.id}:{self.watch.messages}:{kind}", kind=kind, body=message))
 
@@ -64,20 +73,31 @@ class Step:
         watch = self.watch
         incident = watch.incident
         if incident is None or not incident.open:
+            escalation = watch.rules.policy.escalation
             watch.incident = Incident(
                 key=messages.dedup_key(watch),
                 opened_at=watch.at,
                 title=title,
                 severity=severity,
                 criterion=criterion,
+                ladder=escalation.ladder if escalation.by == "watchdog" else (),
+                climbs_from=watch.at,
+                paged_at=watch.at,
+                repeat_every_s=escalation.repeat_every_s,
+                remind_every_s=escalation.remind_every_s,
             )
-        else:
+            return
+        graver = _GRAVITY.index(severity) > _GRAVITY.index(incident.severity)
+        watch.incident = replace(
+            incident,
+            title=title,
+            severity=severity if graver else incident.severity,
+            criterion=criterion or incident.criterion,
+            calm_since=None,
+        )
+        if graver and incident.acknowledged_at is not None:  # they said yes to something lesser
             watch.incident = replace(
-                incident,
-                title=title,
-                severity=severity,
-                criterion=criterion or incident.criterion,
-                calm_since=None,
+                watch.incident, acknowledged_at=None, acknowledged_by="", remind_at=inf, climbs_from=watch.at, level=1
             )
 
     def resolve_incident(self, by: str = "") -> str | None:

@@ -41,6 +41,12 @@ class Body(TypedDict):
     broadcast: bool
     incident: IncidentNote | None
     change: bool
+    criterion: str
+    """What it is about, for silences."""
+    level: int
+    """The level of the ladder that this pages; 0 when it is no escalation."""
+    to: dict[str, list[str]]
+    """Whom it concerns by name: email addresses, Slack ids."""
 
 
 def body(  # noqa: PLR0913 - a message has this many parts, all named
@@ -58,16 +64,19 @@ def body(  # noqa: PLR0913 - a message has this many parts, all named
     incident: str | None = None,
     broadcast: bool = False,
     change: bool = False,
+    criterion: str = "",
+    level: int = 0,
+    at: float | None = None,
 ) -> Body:
-    """One message about a watch. `incident` is the action on its incident, if any."""
+    """One message about a watch. `incident` is the action on its incident, if any; `level` the rung that it pages."""
     service = watch.deploy.service
     note: IncidentNote | None = None
     if incident is not None:
-        note = {"action": incident, "dedup_key": dedup_key(watch)}
+        note = {"action": incident, "dedup_key": dedup_key(watch, level or 1)}
     return {
         "kind": kind,
         "severity": severity,
-        "at": watch.at,
+        "at": watch.at if at is None else at,
         "title": title[:150],
         "happened": happened,
         "did": did,
@@ -86,7 +95,20 @@ def body(  # noqa: PLR0913 - a message has this many parts, all named
         "broadcast": broadcast,
         "incident": note,
         "change": change,
+        "criterion": criterion or (watch.incident.criterion if note is not None and watch.incident else ""),
+        "level": level,
+        "to": _people(watch, level) if note is not None or kind == "reminder" else {},
     }
+
+
+def _people(watch: Watch, level: int) -> dict[str, list[str]]:
+    """Everybody who was paged so far gets what follows; only the one who is paged now is mentioned in Slack."""
+    incident = watch.incident
+    if incident is None or not incident.ladder:
+        return {}
+    paged = incident.ladder[: incident.level]
+    mention = incident.ladder[max(level, 1) - 1].slack
+    return {"email": [address for rung in paged for address in rung.email], "slack": [mention] if mention else []}
 
 
 def before(watch: Watch) -> Split:
@@ -94,10 +116,10 @@ def before(watch: Watch) -> Split:
     return watch.rollback.before if watch.rollback and watch.rollback.before.shares else watch.split
 
 
-def dedup_key(watch: Watch) -> str:
-    """One PagerDuty incident a watch: the same key for every retry and follow-up (DESIGN section 6)."""
+def dedup_key(watch: Watch, level: int = 1) -> str:
+    """One PagerDuty incident a watch and level: the same key for every retry and follow-up (DESIGN section 6)."""
     service = watch.deploy.service
-    return f"watchdog/{service.region}/{service.name}/{watch.id}/1"
+    return f"watchdog/{service.region}/{service.name}/{watch.id}/{level}"
 
 
 def status(watch: Watch) -> str:

@@ -1,9 +1,9 @@
 """What people may do to a watch: roll back, acknowledge, hold, pause, resume, extend, finish, sign off."""
 
-from dataclasses import replace
+from collections.abc import Callable
 from math import inf
 
-from watchdog.core import decide, incidents, messages
+from watchdog.core import decide, escalation, incidents, messages
 from watchdog.core.decide import Step
 from watchdog.core.events import Operated
 from watchdog.core.model import State
@@ -19,13 +19,12 @@ def operate(step: Step, event: Operated) -> None:
     who = event.by or "somebody"
     said = f": {event.reason}" if event.reason else ""
     step.announce("operator", verb=event.verb, by=event.by, reason=event.reason)
+    if (on_incident := _ON_INCIDENT.get(event.verb)) is not None:
+        on_incident(step, event, who, said)
+        return
     match event.verb:
         case "rollback":
             _rollback(step, event, who, said)
-        case "ack":
-            _acknowledge(step, who)
-        case "resolve":
-            incidents.resolve(step, who, said)
         case "hold":
             _hold(step, who, said)
         case "pause":
@@ -77,14 +76,15 @@ def _rollback(step: Step, event: Operated, who: str, said: str) -> None:
     decide.begin(step, trigger, by=event.by or "a person")
 
 
-def _acknowledge(step: Step, who: str) -> None:
+def _acknowledge(step: Step, _event: Operated, who: str, _said: str) -> None:
     watch = step.watch
     incident = watch.incident
-    if incident is None or incident.acknowledged_at is not None:
+    if incident is None or not incident.open or incident.acknowledged_at is not None:
         step.note("ignored", f"{who} acknowledged, but no incident is open without an acknowledgement.")
         return
-    watch.incident = replace(incident, acknowledged_at=watch.at, acknowledged_by=who)
+    watch.incident = escalation.acknowledged(incident, watch.at, who)
     step.note("acknowledged", f"Acknowledged by {who}.")
+    step.announce("acknowledged", by=who)
     step.notify(
         messages.body(
             watch,
@@ -92,8 +92,59 @@ def _acknowledge(step: Step, who: str) -> None:
             severity="info",
             title=f"Acknowledged: {messages.place(watch)}",
             happened=f"{who} acknowledged: {incident.title}.",
+            did="The escalation stops here; they are reminded until it is resolved.",
             over="No.",
-            incident="acknowledge" if incident.resolved_at is None else None,
+            todo=f"Nothing, unless you are {who}.",
+            incident="acknowledge",
+        )
+    )
+
+
+def _give_back(step: Step, _event: Operated, who: str, _said: str) -> None:
+    """An acknowledgement is taken back: the ladder goes on."""
+    watch = step.watch
+    incident = watch.incident
+    if incident is None or not incident.open or incident.acknowledged_at is None:
+        step.note("ignored", f"{who} took back an acknowledgement, but there is none.")
+        return
+    watch.incident = escalation.unacknowledged(incident, watch.at)
+    _say(step, "unacknowledged", f"{who} took the acknowledgement back: {incident.title}.")
+
+
+def _assigned(step: Step, event: Operated, who: str, _said: str) -> None:
+    """It is somebody else's now."""
+    if step.watch.incident is None or not step.watch.incident.open:
+        step.note("ignored", f"{who} reassigned, but no incident is open.")
+        return
+    _say(step, "assigned", f"{who} passed it on to {event.name or 'somebody else'}: {step.watch.incident.title}.")
+
+
+def _resolve(step: Step, _event: Operated, who: str, said: str) -> None:
+    incidents.resolve(step, who, said)
+
+
+_ON_INCIDENT: dict[str, Callable[[Step, Operated, str, str], None]] = {
+    "ack": _acknowledge,
+    "unack": _give_back,
+    "assign": _assigned,
+    "resolve": _resolve,
+}
+
+
+def _say(step: Step, kind: str, sentence: str) -> None:
+    watch = step.watch
+    step.note(kind, sentence)
+    step.announce(kind, reason=sentence)
+    step.notify(
+        messages.body(
+            watch,
+            "note",
+            severity="info",
+            title=f"{kind.capitalize()}: {messages.place(watch)}",
+            happened=sentence,
+            did="Noted.",
+            over="No.",
+            todo="See to it if it is yours.",
         )
     )
 

@@ -29,6 +29,7 @@ from watchdog.core.conditions import (
     parse_share,
 )
 from watchdog.core.model import Row, ServiceKey, Severity, Window
+from watchdog.core.paging import Channel, Escalation, Silence
 from watchdog.errors import ConfigError
 
 __all__ = [
@@ -233,6 +234,10 @@ class Policy(_Value):
     alpha: AlphaConfig = AlphaConfig()
     control_url: str | None = None
     shared_cause: Mapping[Window, SharedCause] = Field(default_factory=_shared_cause)
+    channels: Mapping[str, Channel] = Field(default_factory=dict)
+    """What a channel gets where it is not its default."""
+    escalation: Escalation = Escalation()
+    silences: tuple[Silence, ...] = ()
     notes: Mapping[str, str] = Field(default_factory=dict)
     """Row id → the team's own words for it; `signal.NAME` for a signal."""
 

@@ -38,6 +38,7 @@ from watchdog.core.policy_grammar import (
     WindowFile,
     WindowsFile,
 )
+from watchdog.core.policy_paging import channels_of, escalation_of, silences_of
 from watchdog.core.policy_parts import metrics_of, probes_of
 from watchdog.core.policy_rows import RowCompiler, read_immediate
 from watchdog.core.policy_section import listed, mapped
@@ -104,6 +105,9 @@ def build_policy(data: object) -> Built:
     _tables(file, compiler, findings)
     parts.rollback = _rollback(file.get("rollback"), compiler, findings)
     cold_start, alpha, shared_cause = _bounds(file, top.alpha, parts.windows, findings)
+    channels = channels_of(file.get("channels"), findings)
+    escalation = escalation_of(file.get("escalation"), findings)
+    silences = silences_of(file.get("silences"), findings)
     if findings.problems or parts.service is None or not parts.windows:
         return Built(None, tuple(findings.problems), tuple(findings.warnings))
     if not compiler.signals and all(row.action is not Action.ROLLBACK for row in compiler.rows):
@@ -120,6 +124,9 @@ def build_policy(data: object) -> Built:
         alpha=alpha,
         shared_cause=shared_cause,
         control_url=top.control_url,
+        channels=channels,
+        escalation=escalation,
+        silences=silences,
         notes=compiler.notes,
         **({} if top.coverage_floor is None else {"coverage_floor": top.coverage_floor}),
     )

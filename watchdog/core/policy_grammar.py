@@ -32,10 +32,11 @@ from watchdog.core.policy_fields import (
     UrlPath,
     choice,
 )
+from watchdog.core.policy_paging import ChannelsFile, EscalationFile, SilenceFile
 from watchdog.core.policy_section import EditorSchema, Section
 
 RESERVED_TOP = (
-    *("journeys", "logs", "edge", "jobs", "signoffs", "channels", "escalation", "silences", "scale_up"),
+    *("journeys", "logs", "edge", "jobs", "signoffs", "scale_up"),
     *RESERVED_ACTIONS,
 )
 """Keys that a later version gives a meaning; until then they load with a warning."""
@@ -283,6 +284,11 @@ class PolicyFile(PlainFile):
     rollback: RollbackFile | None = None
     cold_start: ColdStartFile | None = None
     shared_cause: SharedCauseFile | None = None
+    channels: ChannelsFile | None = None
+    """What each channel gets."""
+    escalation: EscalationFile | None = None
+    silences: list[SilenceFile] | None = None
+    """What is not said for a while."""
 
 
 def json_schema() -> dict[str, Any]:

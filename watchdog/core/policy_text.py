@@ -12,6 +12,7 @@ from watchdog.core.catalogue import Family, family
 from watchdog.core.conditions import format_condition, format_duration, format_quantity, format_share
 from watchdog.core.model import Row, Table
 from watchdog.core.policy import Policy, ProbeConfig, p0_of
+from watchdog.core.text import iso
 
 _OPPOSITE: Final = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 _READ_AS: Final = {"<": "below", "<=": "at or below", ">": "above", ">=": "at or above"}
@@ -113,6 +114,7 @@ def describe(policy: Policy, warnings: Sequence[str] = ()) -> str:
             cells += [_signal_cells(policy, signal) for signal in sorted(policy.signals)]
         lines += _section(title, cells)
     lines += _section("Rollback", _rollback_cells(policy))
+    lines += _section("Who is told", _paging_cells(policy))
     lines += _section(
         "Metrics",
         [(m.name, "no source yet" if m.pending else f"from {m.source}") for m in policy.metrics.values()],
@@ -175,6 +177,24 @@ def _rollback_cells(policy: Policy) -> list[tuple[str, ...]]:
         ("cold start", f"errors count after {errors}, latency after {latency}"),
         *([("control URL", policy.control_url)] if policy.control_url else []),
     ]
+
+
+def _paging_cells(policy: Policy) -> list[tuple[str, ...]]:
+    escalation = policy.escalation
+    cells: list[tuple[str, ...]] = []
+    if escalation.by == "watchdog":
+        for level, rung in enumerate(escalation.ladder, 1):
+            after = f"after {format_duration(rung.after_s)}" if rung.after_s else "at once"
+            contacts = ", ".join([*rung.email, *([f"Slack {rung.slack}"] if rung.slack else [])])
+            cells.append((f"level {level}", rung.name, after, "critical only" if rung.only_critical else "", contacts))
+    else:
+        cells.append(("escalation", "PagerDuty climbs its own ladder"))
+    cells.append(("reminder", f"every {format_duration(escalation.remind_every_s)} once acknowledged, until resolved"))
+    cells += [(name, f"gets {channel.send}") for name, channel in policy.channels.items()]
+    for silence in policy.silences:
+        what = " ".join(part for part in (silence.criterion, silence.kind, silence.severity) if part)
+        cells.append(("silenced", what, f"until {iso(silence.until)}", f"by {silence.by}: {silence.reason}"))
+    return cells
 
 
 def _section(title: str, rows: Iterable[Sequence[str]]) -> list[str]:

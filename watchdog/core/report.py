@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from watchdog.core import coverage, promotion, recovery, verdicts
+from watchdog.core import coverage, escalation, promotion, recovery, verdicts
 from watchdog.core.catalogue import Family
 from watchdog.core.model import Verdict
 from watchdog.core.rules import Rule
@@ -199,6 +199,7 @@ def _incident(watch: Watch) -> dict[str, Any] | None:
     i = watch.incident
     if i is None:
         return None
+    upcoming = escalation.next_page(i) if watch.open else None
     return {
         "key": i.key,
         "title": i.title,
@@ -207,4 +208,10 @@ def _incident(watch: Watch) -> dict[str, Any] | None:
         "acknowledged_at": iso(i.acknowledged_at),
         "acknowledged_by": i.acknowledged_by,
         "resolved_at": iso(i.resolved_at),
+        "resolved_by": i.resolved_by,
+        "criterion": i.criterion,
+        "level": i.level,
+        "ladder": [rung.name for rung in i.ladder],
+        "next_page_at": iso(upcoming[0]) if upcoming else None,
+        "next_page_to": upcoming[1] if upcoming else "",
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 from watchdog.core.journal import decode_split, encode_split
 from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Split
+from watchdog.core.paging import Silence
 from watchdog.core.policy import Policy
 
 KNOWN_BAD_S = 30 * 86_400.0
@@ -54,6 +55,8 @@ class Service:
     release_on_next: bool = False
     armed: Mapping[str, str] = field(default_factory=dict)
     """Probe → hash of the configuration with which it last passed."""
+    silences: tuple[Silence, ...] = ()
+    """What people silenced; expired ones are forgotten with the next one."""
     sick: frozenset[str] = frozenset()
     """Probes that failed when they were last sent between watches."""
 
@@ -98,6 +101,11 @@ def fold(service: Service, fact: Fact) -> Service:
             return replace(service, pinned=None, release_on_next=False)
         case "probes_seen":
             return replace(service, armed=dict(b["armed"]), sick=frozenset(b["sick"]))
+        case "silenced":
+            others = tuple(s for s in service.silences if s.until > fact.at and s.id != b["id"])
+            return replace(service, silences=(*others, Silence.model_validate(dict(b))))
+        case "unsilenced":
+            return replace(service, silences=tuple(s for s in service.silences if s.id != b["id"]))
         case _:  # among them `watch_marked`: a person's word about an ended watch, on which nothing here rests
             return service
 
@@ -125,6 +133,16 @@ def stream(key: ServiceKey) -> str:
 def seen(at: float, split: Split) -> Fact:
     """Cloud Run serves this split."""
     return Fact(at=at, kind="service_seen", body={"split": encode_split(split)})
+
+
+def silenced(at: float, silence: Silence) -> Fact:
+    """Somebody silences something for a while."""
+    return Fact(at=at, kind="silenced", body=silence.model_dump(mode="json"))
+
+
+def unsilenced(at: float, silence_id: str, by: str) -> Fact:
+    """Somebody ends a silence before its time."""
+    return Fact(at=at, kind="unsilenced", body={"id": silence_id, "by": by})
 
 
 def proven(at: float, split: Split, why: str) -> Fact:

@@ -14,6 +14,7 @@ from watchdog.core.compare import Arm
 from watchdog.core.cover import Cover
 from watchdog.core.events import Target
 from watchdog.core.model import Action, Deploy, Outcome, Split, State, Tag, Verdict, Window, tags_by_revision
+from watchdog.core.paging import Level
 from watchdog.core.policy import ConfirmConfig, ProbeConfig, WindowConfig
 from watchdog.core.probing import ProbeAnswer, Role
 from watchdog.core.rules import Rules
@@ -199,6 +200,22 @@ class Incident:
     resolved_at: float | None = None
     resolved_by: str = ""
     """The person who resolved it; empty when the watch did."""
+    ladder: tuple[Level, ...] = ()
+    """The policy's, as it was when the incident opened; empty where PagerDuty climbs its own."""
+    climbs_from: float = 0.0
+    """What the ladder's times are counted from."""
+    level: int = 1
+    """The highest level that was paged."""
+    paged_at: float = 0.0
+    repeats: int = 0
+    """How often the last level was paged again."""
+    repeat_every_s: float = 0.0
+    remind_every_s: float = 0.0
+    remind_at: float = inf
+    proof: str = ""
+    """What proved it, from its newest page …"""
+    todo: str = ""
+    """… and what was to be done then."""
     calm_since: float | None = None
     """Since when nothing that pages is broken, while it is open and no rollback is under way."""
 

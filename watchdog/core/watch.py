@@ -89,7 +89,7 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         notes=notes,
     )
     watch.settles_s = coverage.slowest_lag(watch)
-    step = Step(watch)
+    step = Step(watch, now=event.at)
     step.note("opened", f"Watching {watch.revision} of {messages.place(watch)}; before it served {watch.target.split}.")
     step.announce(
         "watch_opened",
@@ -156,9 +156,9 @@ def advance(watch: Watch, event: Event) -> tuple[Watch, tuple[Command, ...]]:
     """Fold one event in. The watch that was given is not changed. After the end nothing changes any more."""
     if not watch.open or isinstance(event, Opened):
         return watch, ()
-    step = Step(copy(watch))
+    at = max(event.at, watch.at)  # a clock that steps back must not undo what was judged
+    step = Step(copy(watch), now=at)
     draft = step.watch
-    at = max(event.at, draft.at)  # a clock that steps back must not undo what was judged
     while draft.due <= at and draft.open:
         draft.at = max(draft.at, draft.due)
         deadlines.fire(step)

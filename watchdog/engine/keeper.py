@@ -18,6 +18,7 @@ from watchdog.core import watch as folding
 from watchdog.core.events import Noticed, Opened, Resumed, TrafficSeen, Written
 from watchdog.core.journal import decode
 from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Split, State
+from watchdog.core.paging import Silence
 from watchdog.core.policy import Policy, ProbeConfig
 from watchdog.core.probing import ProbeAnswer
 from watchdog.core.service import Fact, Service
@@ -511,6 +512,8 @@ class Keeper:
                 await self.remember(letters=[letter.id])
         elif letter.kind == "release":
             await self._release(letter)
+        elif letter.kind == "silence":
+            await self.remember(self._silence(letter), letters=[letter.id])
         elif letter.kind == "look":
             self._poll_now.set()
             await self.remember(letters=[letter.id])
@@ -534,6 +537,16 @@ class Keeper:
             return
         _log.info("watch_marked", **new.body)
         await self.remember(new, letters=[letter.id], watch=shown)
+
+    def _silence(self, letter: Letter) -> Fact:
+        """A silence begins, or ends before its time."""
+        now, b = self.tools.clock.now(), letter.body
+        if b.get("end"):
+            _log.info("silence_ended", service=str(self.key), silence=b["id"], by=b.get("by") or "")
+            return facts.unsilenced(now, b["id"], b.get("by") or "")
+        silence = Silence.model_validate({k: v for k, v in b.items() if k in Silence.model_fields})
+        _log.info("silence_begins", service=str(self.key), **silence.model_dump())
+        return facts.silenced(now, silence)
 
     async def _release(self, letter: Letter) -> None:
         now = self.tools.clock.now()

@@ -19,11 +19,13 @@ from watchdog.core.events import Event, Opened, Operated, Probed, Sampled, Signa
 from watchdog.core.journal import encode
 from watchdog.core.messages import faulty
 from watchdog.core.model import Missing
+from watchdog.core.paging import silenced
 from watchdog.core.probing import ProbeAnswer, Role
 from watchdog.core.report import view
 from watchdog.core.schedule import Ask, Plan, plan
 from watchdog.core.service import Service
 from watchdog.core.state import Watch
+from watchdog.core.text import iso
 from watchdog.engine.clock import wait_for_event
 from watchdog.engine.journalist import Journalist
 from watchdog.engine.metering import Reader
@@ -208,6 +210,11 @@ class WatchRunner:
         await self.journalist.append(rows, deliveries=deliveries, watch=row, letters=letters)
 
     def _deliveries(self, command: Notify, now: float) -> list[Delivery]:
+        policy = self.watch.rules.policy
+        muted = silenced(command.body, (*policy.silences, *self.hooks.service().silences), now)
+        if muted is not None:
+            _log.info("message_silenced", kind=command.kind, by=muted.by, reason=muted.reason, until=iso(muted.until))
+            return []
         return [
             Delivery(
                 key=command.key,
@@ -218,7 +225,7 @@ class WatchRunner:
                 body=command.body,
             )
             for channel in self.tools.channels
-            if concerns(channel, command.body)
+            if concerns(channel, command.body, policy.channels)
         ]
 
     def _must_show(self, now: float, commands: Sequence[Command]) -> bool:
