@@ -70,7 +70,7 @@ class Service:
         return any(split.same_traffic(p) for p in self.proven)
 
 
-def fold(service: Service, fact: Fact) -> Service:
+def fold(service: Service, fact: Fact) -> Service:  # noqa: PLR0911 - one case a kind
     """The service after one more fact. Unknown kinds of later versions change nothing."""
     b = fact.body
     match fact.kind:
@@ -101,13 +101,15 @@ def fold(service: Service, fact: Fact) -> Service:
             return replace(service, pinned=None, release_on_next=False)
         case "probes_seen":
             return replace(service, armed=dict(b["armed"]), sick=frozenset(b["sick"]))
-        case "silenced":
-            others = tuple(s for s in service.silences if s.until > fact.at and s.id != b["id"])
-            return replace(service, silences=(*others, Silence.model_validate(dict(b))))
-        case "unsilenced":
-            return replace(service, silences=tuple(s for s in service.silences if s.id != b["id"]))
+        case "silenced" | "unsilenced":
+            return replace(service, silences=_silences(service, fact))
         case _:  # among them `watch_marked`: a person's word about an ended watch, on which nothing here rests
             return service
+
+
+def _silences(service: Service, fact: Fact) -> tuple[Silence, ...]:
+    left = tuple(s for s in service.silences if s.until > fact.at and s.id != fact.body["id"])
+    return (*left, Silence.model_validate(dict(fact.body))) if fact.kind == "silenced" else left
 
 
 def _live(until: Mapping[str, float], at: float) -> dict[str, float]:
