@@ -16,9 +16,9 @@ from aiohttp import ClientSession, web
 from pydantic import SecretStr
 
 from watchdog import __version__, ports
+from watchdog.actions import channels
 from watchdog.actions.cloud_run import CloudRun
-from watchdog.actions.pagerduty import PagerDutyNotifier
-from watchdog.actions.slack import SlackNotifier
+from watchdog.actions.heartbeat import Heartbeat
 from watchdog.core import service as facts
 from watchdog.core.model import ServiceKey
 from watchdog.core.policy import Policy
@@ -102,15 +102,6 @@ class App:
         return facts.why_not_release(known, state.latest_ready, latest, now)
 
 
-def load_notifiers(session: ClientSession, settings: Settings) -> list[ports.Notifier]:
-    """The channels that the environment names."""
-    found = [
-        SlackNotifier.from_settings(session, settings.slack),
-        PagerDutyNotifier.from_settings(session, settings.pagerduty),
-    ]
-    return [n for n in found if n is not None]
-
-
 @asynccontextmanager
 async def build(
     settings: Settings,
@@ -144,7 +135,7 @@ async def build(
         stack.push_async_callback(prober.close)
         given = await _sources(settings, stack, clock, session, tokens, emulated=emulated)
         sources = [wrap_source(s) for s in given]
-        notifiers = load_notifiers(session, settings)
+        notifiers = channels.load(session, clock, settings)
         keys = [key for policy in policies for key in policy.service.keys]
         metrics = Metrics(
             version=__version__,
@@ -183,7 +174,8 @@ async def build(
             page_url=page_url,
             follow=follow or ignore,
         )
-        supervisor = Supervisor(tools=tools, policies=policies, discover=discover)
+        heartbeat = Heartbeat(session, settings.heartbeat.url).beat if settings.heartbeat.url is not None else None
+        supervisor = Supervisor(tools=tools, policies=policies, discover=discover, beat=heartbeat)
         yield App(
             settings=settings,
             tools=tools,

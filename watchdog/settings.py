@@ -166,6 +166,31 @@ class SmtpSettings(_Group):
     to: _Words = ()
 
 
+class WebhookSettings(_Group):
+    """Any HTTP endpoint; the secret signs what is sent there."""
+
+    url: _SecretWebUrl | None = None
+    secret: _Secret | None = None
+
+
+class GoogleChatSettings(_Group):
+    """An incoming webhook of a space."""
+
+    webhook_url: _SecretWebUrl | None = None
+
+
+class TeamsSettings(_Group):
+    """A Workflows webhook ("When a Teams webhook request is received")."""
+
+    webhook_url: _SecretWebUrl | None = None
+
+
+class HeartbeatSettings(_Group):
+    """A dead man's switch: an address that is asked every minute while all is well."""
+
+    url: _SecretWebUrl | None = None
+
+
 class Settings(BaseSettings):
     """Everything that the environment says. Build it with `load_settings`; tests may name fields directly."""
 
@@ -192,6 +217,10 @@ class Settings(BaseSettings):
     slack: SlackSettings = SlackSettings()
     pagerduty: PagerDutySettings = PagerDutySettings()
     smtp: SmtpSettings = SmtpSettings()
+    webhook: WebhookSettings = WebhookSettings()
+    google_chat: GoogleChatSettings = GoogleChatSettings()
+    teams: TeamsSettings = TeamsSettings()
+    heartbeat: HeartbeatSettings = HeartbeatSettings()
     journey: Mapping[str, SecretStr] = Field(default_factory=dict)
     """What journeys call `${secret.NAME}`: `WATCHDOG_JOURNEY__NAME`, for accounts that exist only to be tested with."""
     lease_ttl_s: Annotated[float, BeforeValidator(_duration_s), Field(ge=1, le=3600)] = Field(

@@ -45,12 +45,19 @@ class Message:
     """`trigger`, `acknowledge`, `resolve`, or empty when the message does nothing to an incident."""
     dedup_key: str = ""
     change: bool = False
+    level: int = 0
+    """The level of the ladder that this pages; 0 when it is no escalation."""
+    to_email: tuple[str, ...] = ()
+    mentions: tuple[str, ...] = ()
+    """Slack ids."""
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> Self:
         """Read a body."""
         incident = body.get("incident")
         incident = incident if isinstance(incident, Mapping) else {}
+        people = body.get("to")
+        people = people if isinstance(people, Mapping) else {}
         words = ("kind", "title", "happened", "did", "over", "todo", "watch", "project", "region", "service",
                  "revision", "status")  # fmt: skip
         return cls(
@@ -65,6 +72,9 @@ class Message:
             incident_action=_text(incident.get("action")),
             dedup_key=_text(incident.get("dedup_key")),
             change=bool(body.get("change")),
+            level=int(body.get("level") or 0),
+            to_email=tuple(_text(one) for one in people.get("email") or ()),
+            mentions=tuple(_text(one) for one in people.get("slack") or ()),
         )
 
     @property

@@ -56,17 +56,19 @@ class Result:
 
 
 async def _send(settings: "Settings", by: str) -> list[Result]:
-    from watchdog.app import load_notifiers  # noqa: PLC0415 - the adapters are heavy
+    from watchdog.actions import channels  # noqa: PLC0415 - the adapters are heavy
     from watchdog.engine.clock import SystemClock  # noqa: PLC0415
     from watchdog.errors import ConfigError  # noqa: PLC0415
     from watchdog.transport import open_session  # noqa: PLC0415
 
     async with open_session() as session:
-        notifiers = load_notifiers(session, settings)
+        notifiers = channels.load(session, SystemClock(), settings)
         if not notifiers:
             raise ConfigError(
                 "no channel is set: name Slack in WATCHDOG_SLACK__TOKEN and WATCHDOG_SLACK__CHANNEL (or in "
-                "WATCHDOG_SLACK__WEBHOOK_URL), PagerDuty in WATCHDOG_PAGERDUTY__ROUTING_KEY"
+                "WATCHDOG_SLACK__WEBHOOK_URL), PagerDuty in WATCHDOG_PAGERDUTY__ROUTING_KEY, mail in "
+                "WATCHDOG_SMTP__URL, __FROM and __TO, WATCHDOG_WEBHOOK__URL, WATCHDOG_GOOGLE_CHAT__WEBHOOK_URL, "
+                "WATCHDOG_TEAMS__WEBHOOK_URL"
             )
         now = SystemClock().now()
         return list(await asyncio.gather(*(_deliver(n, now, body_of(now, by)) for n in notifiers)))

@@ -10,6 +10,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from watchdog.core.model import ServiceKey
 from watchdog.core.policy import Policy
+from watchdog.engine.auditing import AUDIT_EVERY_S, Auditor, Beat
 from watchdog.engine.discovery import Discovery
 from watchdog.engine.keeper import IDLE_PROBES_EVERY_S, Keeper
 from watchdog.engine.probing import watch_lateness
@@ -31,6 +32,9 @@ class Supervisor:
     tools: Tools
     policies: Sequence[Policy]
     discover: bool = True
+    beat: Beat | None = None
+    """Sends a heartbeat to somebody who waits for it."""
+    auditor: Auditor = field(init=False)
     keepers: dict[ServiceKey, Keeper] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -41,6 +45,7 @@ class Supervisor:
                 self.keepers[key] = Keeper(
                     tools=self.tools, policy=policy, key=key, discovery=discovery, discover=self.discover
                 )
+        self.auditor = Auditor(tools=self.tools, keepers=list(self.keepers.values()), ready=self.ready, beat=self.beat)
 
     async def run(self) -> None:
         """Keep all services until cancelled."""
@@ -80,6 +85,7 @@ class Supervisor:
         every(STORE_CHECK_EVERY_S, self.check_store)
         every(RETENTION_EVERY_S, self.forget_old)
         if self.discover:
+            every(AUDIT_EVERY_S, self.auditor.audit)
             every(IDLE_PROBES_EVERY_S, self.arm_probes)
         return scheduler
 

@@ -91,7 +91,7 @@ class Reply:
         return 200 <= self.status < 300
 
 
-async def request(
+async def request(  # noqa: PLR0913 - a request has this many parts, all named
     session: aiohttp.ClientSession,
     peer: Peer,
     method: str,
@@ -99,6 +99,7 @@ async def request(
     *,
     doing: str,
     json: Any = None,
+    data: bytes | None = None,
     params: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Reply:
@@ -113,6 +114,7 @@ async def request(
             method,
             url,
             json=json,
+            data=data,
             params=params,
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=peer.timeout_s),
