@@ -5,7 +5,7 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from watchdog import __version__, ports
 from watchdog.actions import channels
 from watchdog.actions.cloud_run import CloudRun
 from watchdog.actions.heartbeat import Heartbeat
+from watchdog.actions.slack_whisper import Whisperer
 from watchdog.core import service as facts
 from watchdog.core.model import ServiceKey
 from watchdog.core.policy import Policy
@@ -62,6 +63,15 @@ class App:
     identify: Identify | None = None
     """Knows Google identities; None where the environment names none."""
 
+    whisper: Callable[[str, str], Awaitable[None]] | None = None
+    """Answers a click in Slack."""
+
+    def slack_roles(self, key: ServiceKey) -> Mapping[str, str]:
+        """Who may do what by Slack's buttons, as the policy says that this process was started with."""
+        keeper = self.supervisor.keepers.get(key)
+        slack = keeper.policy.channels.get("slack") if keeper is not None else None
+        return slack.roles if slack is not None else {}
+
     def web(self) -> web.Application:
         """The API, the page and /metrics."""
         settings = self.settings
@@ -80,6 +90,8 @@ class App:
                 identify=self.identify,
                 pagerduty_secret=_revealed(settings.pagerduty.webhook_secret),
                 slack_secret=_revealed(settings.slack.signing_secret),
+                slack_roles=self.slack_roles,
+                whisper=self.whisper,
             )
         )
 
@@ -185,6 +197,7 @@ async def build(
             metrics=metrics,
             notifiers=notifiers,
             identify=_identities(session, clock, settings),
+            whisper=Whisperer(session, api_url=settings.slack.api_url).whisper,
         )
 
 

@@ -1,5 +1,6 @@
 """One root message a watch, events in its thread, and no page lost over a message that only decorates."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from tests.actions.conftest import World
 from tests.actions.messages import BASE, DECISION, OPENED, ROLLED_BACK, assert_golden, delivery
 from tests.actions.recorder import Answer, recording
 from watchdog.actions.slack import SlackNotifier
+from watchdog.actions.slack_whisper import Whisperer
 from watchdog.emulator.collector_behaviour import Behaviour
 from watchdog.errors import PermanentError, TemporaryError
 from watchdog.ports import Notifier, Receipt
@@ -298,3 +300,88 @@ class TestLimits:
         reply = world.collected.slack.messages()[1]
         assert "&lt;!channel&gt; &lt;https://evil|click&gt; a &amp; b" in reply["text"]
         assert "<!channel>" not in str(reply["blocks"])
+
+
+# --- buttons, criteria, people ---
+
+WITH_BUTTONS = {**DECISION, "actions": ["ack", "rollback", "hold"]}
+CRITERIA = [["health_check failing", "FAIL"], ["error_rate < 1%", "PASS"], ["p95_latency < 500ms", "INCONCLUSIVE"]]
+
+
+def clicking(world: World) -> SlackNotifier:
+    settings = SlackSettings(
+        token="xoxb-test-token", channel="#deploys", api_url=f"{world.url}/slack/api/", signing_secret="s3cret"
+    )
+    notifier = SlackNotifier.from_settings(world.session, settings)
+    assert notifier is not None
+    return notifier
+
+
+async def test_buttons_name_the_watch_and_the_message_and_ask_before_they_count(world: World) -> None:
+    await clicking(world).deliver(delivery(WITH_BUTTONS))
+    (root,) = world.collected.slack.messages()
+    (actions,) = [block for block in root["blocks"] if block["type"] == "actions"]
+    assert [button["action_id"] for button in actions["elements"]] == [
+        "watchdog_ack",
+        "watchdog_rollback",
+        "watchdog_hold",
+    ]
+    assert {button["value"] for button in actions["elements"]} == {"w7k2|w7k2:1:decision"}
+    assert all(button["confirm"]["confirm"]["text"] for button in actions["elements"])
+    assert_golden("slack_buttons", actions)
+
+
+async def test_without_a_signing_secret_there_are_no_buttons(world: World) -> None:
+    await world.slack().deliver(delivery(WITH_BUTTONS))
+    assert not [b for m in world.collected.slack.messages() for b in m["blocks"] if b["type"] == "actions"]
+
+
+async def test_buttons_go_when_it_is_over(world: World) -> None:
+    slack = clicking(world)
+    first = await slack.deliver(delivery(WITH_BUTTONS))
+    await slack.deliver(delivery(ROLLED_BACK, remembered=first.remember))
+    root = world.collected.slack.messages()[0]
+    assert not [block for block in root["blocks"] if block["type"] == "actions"]
+
+
+async def test_the_root_message_has_the_criteria_as_they_are_now(world: World) -> None:
+    slack = world.slack()
+    first = await slack.deliver(delivery({**OPENED, "criteria": [[label, "PASS"] for label, _ in CRITERIA]}))
+    await slack.deliver(delivery({**DECISION, "criteria": CRITERIA}, remembered=first.remember))
+    root = world.collected.slack.messages()[0]
+    (table,) = [b["text"]["text"] for b in root["blocks"] if "Criteria" in b.get("text", {}).get("text", "")]
+    assert table.split("\n")[1:] == ["❌ health_check failing", "➖ p95_latency &lt; 500ms", "✅ error_rate &lt; 1%"]
+
+
+async def test_whom_the_ladder_names_is_mentioned(world: World) -> None:
+    body = {**DECISION, "kind": "escalation", "to": {"email": [], "slack": ["U012AB3CD", "S0GROUP1"]}}
+    await world.slack().deliver(delivery(body))
+    slack = world.slack()
+    first = await slack.deliver(delivery(OPENED))
+    await slack.deliver(delivery(body, remembered=first.remember))
+    reply = world.collected.slack.messages()[-1]
+    assert "<@U012AB3CD> <!subteam^S0GROUP1>" in json.dumps(reply["blocks"])
+    assert reply["text"].startswith("<@U012AB3CD>")
+
+
+@pytest.mark.parametrize(
+    "kind, severity, posted", [("window", "info", 0), ("window", "warning", 1), ("passed", "info", 1)]
+)
+async def test_a_webhook_which_cannot_update_gets_fewer_messages(
+    world: World, kind: str, severity: str, posted: int
+) -> None:
+    await world.webhook().deliver(delivery({**OPENED, "kind": kind, "severity": severity}))
+    assert len(world.collected.slack.messages()) == posted
+
+
+async def test_a_click_is_answered_to_whoever_clicked_and_only_at_slack(world: World) -> None:
+    async with recording(Answer(body="ok")) as (server, session):
+        whisperer = Whisperer(session, api_url=f"{server.url}/api/")
+        await whisperer.whisper(f"{server.url}/actions/T0/1/abc", "Acknowledged.")
+        (seen,) = server.seen
+        assert seen.json == {"response_type": "ephemeral", "replace_original": False, "text": "Acknowledged."}
+        with pytest.raises(PermanentError, match="is not Slack's"):
+            await whisperer.whisper("http://169.254.169.254/x", "no")
+        with pytest.raises(PermanentError, match="is not Slack's"):
+            await Whisperer(session, api_url="https://slack.com/api/").whisper(f"{server.url}/x", "no")
+        assert len(server.seen) == 1

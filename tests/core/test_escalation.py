@@ -175,3 +175,16 @@ def test_a_channel_gets_what_the_policy_says(channel: str, send: Any, kinds: set
     chosen = {channel: Channel(send=send)} if send else {}
     got = {k for k, body in told.items() if escalation.concerns(channel, {"kind": k, **body}, chosen)}
     assert got == kinds
+
+
+def test_a_word_that_comes_late_does_not_overrule_a_newer_one() -> None:
+    """PagerDuty's webhooks overtake each other: acknowledged, then given back, arrive the other way round."""
+    drive = paged()
+    drive.operate("unack", 700, said_at=T0 + 690)
+    drive.operate("ack", 701, said_at=T0 + 600)
+    assert drive.watch.incident is not None
+    assert drive.watch.incident.acknowledged_at is None
+    drive.operate("ack", 800, said_at=T0 + 799)
+    assert drive.watch.incident.acknowledged_by == "ada"
+    drive.operate("assign", 810, said_at=T0 + 809, name="Grace")
+    assert drive.messages("note")[-1]["happened"].startswith("ada passed it on to Grace")

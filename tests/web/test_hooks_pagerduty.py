@@ -81,9 +81,31 @@ async def test_an_acknowledgement_in_pagerduty_counts_here_by_the_name_it_has_th
     status, answer = await page(paged, webhook())
 
     assert (status, answer["watch"], answer["repeated"]) == (202, "w7f3k2", False)
-    assert await paged.letters(WATCH) == [
-        ("operator", {"verb": "ack", "by": "Tenex Engineer", "reason": "acknowledged in PagerDuty"})
-    ]
+    said = {"by": "Tenex Engineer", "reason": "acknowledged in PagerDuty", "said_at": 1790000422.169}
+    assert await paged.letters(WATCH) == [("operator", {"verb": "ack", **said})]
+
+
+@pytest.mark.parametrize(
+    "event_type, verb, name",
+    [
+        ("incident.unacknowledged", "unack", None),
+        ("incident.resolved", "resolve", None),
+        ("incident.reassigned", "assign", "User 123"),
+        ("incident.delegated", "assign", "User 123"),
+        ("incident.escalated", "assign", "User 123"),
+    ],
+)
+async def test_what_people_do_there_counts_here(paged: Site, event_type: str, verb: str, name: str | None) -> None:
+    assert (await page(paged, webhook(event_type)))[0] == 202
+    ((_, letter),) = await paged.letters(WATCH)
+    assert (letter["verb"], letter.get("name")) == (verb, name)
+    assert letter["said_at"] == 1790000422.169
+
+
+@pytest.mark.parametrize("event_type", ["incident.acknowledged", "incident.resolved", "incident.escalated"])
+async def test_the_echo_of_our_own_resolve_changes_nothing(site: Site, event_type: str) -> None:
+    await site.put(views.watching(incident={**INCIDENT, "resolved_at": views.at(90)}))
+    assert (await page(site, webhook(event_type)))[0] == 204
 
 
 async def test_an_event_that_is_delivered_again_counts_once_another_counts_anew(paged: Site) -> None:
@@ -128,7 +150,7 @@ async def test_somebody_is_always_named(paged: Site, agent: Any, by: str) -> Non
 
 
 def others() -> Iterator[Any]:
-    for event_type in ("incident.triggered", "incident.resolved", "incident.escalated", "incident.unacknowledged"):
+    for event_type in ("incident.triggered", "incident.annotated", "incident.priority_updated"):
         yield webhook(event_type)
     ping = {"id": "01D", "event_type": "pagey.ping", "resource_type": "pagey", "agent": None, "client": None,
             "occurred_at": "2026-09-21T14:20:22.169Z", "data": {"message": "Hello from your friend Pagey!", "type": "ping"}}  # fmt: skip  # noqa: E501

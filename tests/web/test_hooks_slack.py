@@ -1,24 +1,27 @@
-"""What Slack signed is answered plainly: this version has no buttons. Everything else is refused."""
+"""Buttons in Slack: signed, by somebody who may, once. Everything else is refused."""
 
 import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
 from tests.web import views
-from tests.web.world import Site, serve
+from tests.web.world import API, Site, serve
+from watchdog.core.model import ServiceKey
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 WATCH = "watch/w7f3k2"
-CLICK = {
+CLICK: dict[str, Any] = {
     "type": "block_actions", "user": {"id": "U024BE7LH", "username": "jane", "team_id": "T061EG9R6"},
     "api_app_id": "A02", "trigger_id": "12321423423.333649436676.d8c1bb837935619ccad0f624c448ffb3",
     "response_url": "https://hooks.slack.com/actions/T061EG9R6/1/abc",
-    "actions": [{"action_id": "ack", "block_id": "b", "type": "button", "value": "w7f3k2", "action_ts": "1790000425"}],
+    "actions": [{"action_id": "watchdog_ack", "block_id": "b", "type": "button", "value": "w7f3k2|w7f3k2:3:decision",
+                 "action_ts": "1790000425"}],
 }  # fmt: skip
 FORM = urlencode({"payload": json.dumps(CLICK)}).encode()
 
@@ -53,16 +56,103 @@ async def click(
     return await site.send("/hooks/slack", raw, token=None, **headers)
 
 
+ROLES = {"U024BE7LH": "operator", "U0RESPOND": "responder"}
+
+
+@asynccontextmanager
+async def staffed() -> AsyncIterator[tuple[Site, list[tuple[str, str]]]]:
+    """A site whose policy names who may what, and what people were told privately."""
+    told: list[tuple[str, str]] = []
+
+    async def whisper(url: str, text: str) -> None:
+        told.append((url, text))
+
+    def roles(key: ServiceKey) -> dict[str, str]:
+        return ROLES if key == API else {}
+
+    async with serve(slack_secret=SECRET, slack_roles=roles, whisper=whisper) as made:
+        yield made, told
+
+
+def pressed(verb: str = "ack", *, member: str = "U024BE7LH", key: str = "w7f3k2:3:decision", **changes: Any) -> bytes:
+    """The form of a click."""
+    action = {**CLICK["actions"][0], "action_id": f"watchdog_{verb}", "value": f"w7f3k2|{key}"}
+    body = {**CLICK, "user": {**CLICK["user"], "id": member, "name": "jane"}, "actions": [action], **changes}
+    return urlencode({"payload": json.dumps(body)}).encode()
+
+
 @pytest.mark.parametrize("late_s", [0, 299, -299])
-async def test_a_click_that_slack_signed_is_told_plainly_that_there_are_no_buttons(site: Site, late_s: int) -> None:
-    await site.put(views.watching())
+@pytest.mark.parametrize("verb", ["ack", "hold", "rollback"])
+async def test_a_button_puts_the_same_letter_into_the_inbox_as_the_api(verb: str, late_s: int) -> None:
+    async with staffed() as (site, told):
+        await site.put(views.watching())
+        status, _ = await click(site, pressed(verb), late_s=late_s)
+        letters = await site.letters(WATCH)
+    assert status == 200
+    assert letters == [("operator", {"verb": verb, "by": "jane", "reason": "by a button in Slack"})]
+    assert told[0][0] == CLICK["response_url"]
 
-    status, answer = await click(site, late_s=late_s)
 
-    assert (status, answer["response_type"], answer["replace_original"]) == (200, "ephemeral", False)
-    assert "no buttons" in answer["text"]
-    assert "nothing was done" in answer["text"]
-    assert await site.letters(WATCH) == []
+async def test_a_button_counts_once_a_message() -> None:
+    async with staffed() as (site, told):
+        await site.put(views.watching())
+        for key in ("a", "a", "b"):
+            await click(site, pressed(key=key))
+            site.clock.at += 60
+        assert len(await site.letters(WATCH)) == 2
+    assert "counts once" in told[1][1]
+
+
+@pytest.mark.parametrize(
+    "verb, member, may",
+    [
+        ("ack", "U0RESPOND", True),
+        ("hold", "U0RESPOND", True),
+        ("rollback", "U0RESPOND", False),
+        ("ack", "U0NOBODY1", False),
+        ("rollback", "", False),
+    ],
+)
+async def test_a_button_asks_for_a_role(*, verb: str, member: str, may: bool) -> None:
+    async with staffed() as (site, told):
+        await site.put(views.watching())
+        assert (await click(site, pressed(verb, member=member)))[0] == 200
+        assert bool(await site.letters(WATCH)) is may
+    assert ("Nothing was done" in told[0][1]) is not may
+
+
+async def test_a_second_rollback_is_told_why_not() -> None:
+    async with staffed() as (site, told):
+        await site.put(views.watching(rollback={"state": "done"}))
+        await click(site, pressed("rollback"))
+        assert await site.letters(WATCH) == []
+    assert "there is one a deploy" in told[0][1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"actions": []},
+        {"actions": None},
+        {"actions": ["x"]},
+        {"type": "view_submission"},
+        {"actions": [{"action_id": "ack", "value": "w7f3k2|x"}]},
+        {"actions": [{"action_id": "watchdog_delete", "value": "w7f3k2|x"}]},
+        {"actions": [{"action_id": "watchdog_ack", "value": "|x"}]},
+        {"user": "jane"},
+    ],
+)
+async def test_what_is_none_of_our_buttons_changes_nothing(changes: dict[str, Any]) -> None:
+    async with staffed() as (site, _):
+        await site.put(views.watching())
+        assert (await click(site, pressed(**changes)))[0] == 200
+        assert await site.letters(WATCH) == []
+
+
+async def test_a_watch_that_is_gone_is_said() -> None:
+    async with staffed() as (site, told):
+        await click(site, pressed())
+    assert "no watch w7f3k2 any more" in told[0][1]
 
 
 async def test_slacks_own_example_of_a_signature_holds() -> None:

@@ -47,6 +47,10 @@ class Message:
     change: bool = False
     level: int = 0
     """The level of the ladder that this pages; 0 when it is no escalation."""
+    actions: tuple[str, ...] = ()
+    """What a person may do about it by a button."""
+    criteria: tuple[tuple[str, str], ...] = ()
+    """Every row and what it says now."""
     to_email: tuple[str, ...] = ()
     mentions: tuple[str, ...] = ()
     """Slack ids."""
@@ -72,6 +76,8 @@ class Message:
             incident_action=_text(incident.get("action")),
             dedup_key=_text(incident.get("dedup_key")),
             change=bool(body.get("change")),
+            actions=tuple(_text(one) for one in body.get("actions") or ()),
+            criteria=tuple((_text(row[0]), _text(row[1])) for row in body.get("criteria") or () if len(row) == 2),
             level=int(body.get("level") or 0),
             to_email=tuple(_text(one) for one in people.get("email") or ()),
             mentions=tuple(_text(one) for one in people.get("slack") or ()),

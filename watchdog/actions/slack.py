@@ -26,6 +26,8 @@ _TEMPORARY = frozenset(
 _ROOT_GONE = frozenset({"message_not_found", "thread_not_found", "invalid_thread_ts", "cannot_reply_to_message"})
 _CANNOT_UPDATE = frozenset({"cant_update_message", "edit_window_closed"})
 _BAD_MARKUP = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long"})
+_CHATTER = frozenset({"window", "note", "promoted", "recovered"})
+"""A message that a webhook posts stands alone in the channel for ever, so good news is left out."""
 _PLAIN_MAX = 3000
 _UPDATE_TEXT_MAX = 3900
 _ADVICE = {
@@ -65,8 +67,10 @@ class SlackNotifier:
         webhook_url: str = "",
         api_url: str = "https://slack.com/api/",
         timeout_s: float = 10.0,
+        buttons: bool = False,
     ) -> None:
         self._session = session
+        self._with_buttons = buttons
         self._token = token
         self._slack_channel = slack_channel
         self._webhook_url = webhook_url
@@ -90,20 +94,24 @@ class SlackNotifier:
             slack_channel=settings.channel or "",
             webhook_url=settings.webhook_url.get_secret_value() if settings.webhook_url else "",
             api_url=settings.api_url,
+            buttons=settings.signing_secret is not None,
         )
 
     async def deliver(self, delivery: Delivery) -> Receipt:
         """Post once. A root message that cannot be brought up to date is logged and never costs the reply."""
         message = Message.of(delivery.body)
         if not self._token:
+            if message.kind in _CHATTER and message.severity == "info":
+                return Receipt(provider_id="left out")
             await self._post_by_webhook(message)
             return Receipt()
+        key = delivery.key if self._with_buttons else ""
         root = delivery.remembered.get("ts")
         if not root:
-            return await self._open_thread(message)
+            return await self._open_thread(message, key)
         where = delivery.remembered.get("channel") or self._slack_channel
         reply: dict[str, Any] = {"channel": where, "thread_ts": root, "text": fallback(message)}
-        reply["blocks"] = event_blocks(message)
+        reply["blocks"] = event_blocks(message, key=key)
         if message.broadcast:
             reply["reply_broadcast"] = True
         try:
@@ -112,22 +120,22 @@ class SlackNotifier:
             if error.code not in _ROOT_GONE:
                 raise
             _log.warning("slack_root_gone", watch=message.watch, error=str(error))
-            return await self._open_thread(message)
-        remember = await self._update_root(message, delivery.remembered, where=where, root=root)
+            return await self._open_thread(message, key)
+        remember = await self._update_root(message, delivery.remembered, where=where, root=root, key=key)
         return Receipt(provider_id=f"{where}/{answer.get('ts', '')}", remember=remember)
 
-    async def _open_thread(self, message: Message) -> Receipt:
+    async def _open_thread(self, message: Message, key: str) -> Receipt:
         card = Card.of(message)
-        root = await self._post_root(message, card, text=fallback(message))
+        root = await self._post_root(message, card, text=fallback(message), key=key)
         return Receipt(provider_id=f"{root['channel']}/{root['ts']}", remember={**asdict(card), **root})
 
-    async def _post_root(self, message: Message, card: Card, *, text: str) -> dict[str, str]:
-        root = {"channel": self._slack_channel, "text": text, "blocks": card_blocks(card, message)}
+    async def _post_root(self, message: Message, card: Card, *, text: str, key: str) -> dict[str, str]:
+        root = {"channel": self._slack_channel, "text": text, "blocks": card_blocks(card, message, key=key)}
         answer = await self._post(root)
         return {"channel": str(answer.get("channel") or self._slack_channel), "ts": str(answer.get("ts") or "")}
 
     async def _update_root(
-        self, message: Message, remembered: Mapping[str, str], *, where: str, root: str
+        self, message: Message, remembered: Mapping[str, str], *, where: str, root: str, key: str
     ) -> Mapping[str, str]:
         """Show the new status in the root message; returns what to remember from now on. Best effort, but for one case.
 
@@ -137,23 +145,23 @@ class SlackNotifier:
         card = Card.remembered(remembered)
         card = replace(card, title=card.title or message.headline, status=message.status or card.status)
         text = escape(f"{card.title}\n{card.status}", _UPDATE_TEXT_MAX)
-        update = {"channel": where, "ts": root, "text": text, "blocks": card_blocks(card, message)}
+        update = {"channel": where, "ts": root, "text": text, "blocks": card_blocks(card, message, key=key)}
         try:
             await self._call("chat.update", update)
         except _RefusedError as error:
             _log.warning("slack_root_update_failed", watch=message.watch, error=str(error))
             if error.code == "message_not_found":
-                return (await self._open_thread(message)).remember
-            return await self._replace_root(message, card, text=text) if error.code in _CANNOT_UPDATE else {}
+                return (await self._open_thread(message, key)).remember
+            return await self._replace_root(message, card, text=text, key=key) if error.code in _CANNOT_UPDATE else {}
         except WatchdogError as error:
             _log.warning("slack_root_update_failed", watch=message.watch, error=str(error))
             return {}
         return {"status": card.status}
 
-    async def _replace_root(self, message: Message, card: Card, *, text: str) -> Mapping[str, str]:
+    async def _replace_root(self, message: Message, card: Card, *, text: str, key: str) -> Mapping[str, str]:
         """A root message that Slack lets nobody change any more gets a successor; the thread goes on below that."""
         try:
-            return {**asdict(card), **await self._post_root(message, card, text=text)}
+            return {**asdict(card), **await self._post_root(message, card, text=text, key=key)}
         except WatchdogError as error:
             _log.warning("slack_root_update_failed", watch=message.watch, error=str(error))
             return {}

@@ -19,19 +19,77 @@ _TEXT_MAX = 3900
 
 _BY_KIND = {
     "opened": "👀", "passed": "✅", "recovered": "✅", "warning_cleared": "✅", "promoted": "✅",
-    "rolled_back": "↩️", "held": "✋", "approval": "✋", "test": "🔔",
+    "rolled_back": "↩️", "held": "✋", "approval": "✋", "test": "🔔", "reminder": "⏰", "escalation": "📣",
 }  # fmt: skip
 _BY_SEVERITY = {"critical": "🚨", "error": "🔴", "warning": "⚠️", "info": "🔹"}
 
 
-def event_blocks(message: Message) -> list[dict[str, Any]]:
-    """A message in full: headline, the five answers, the small print."""
+def event_blocks(message: Message, *, key: str = "") -> list[dict[str, Any]]:
+    """A message in full: headline, the five answers, the small print; buttons where `key` names the message."""
     sign = _BY_KIND.get(message.kind) or _BY_SEVERITY.get(message.severity, "🔹")
     blocks = [_header(f"{sign} {message.headline}")]
+    if message.mentions:
+        blocks.append(_section("", mention(message), escaped=True))
     blocks += [_section(f"*{question}*\n", answer) for question, answer in message.answers()]
     blocks += [_section("", lines, escaped=True) for lines in _evidence(message.evidence)]
+    blocks += _buttons(message, key)
     blocks += _context(message)
     return blocks[:_BLOCKS_MAX]
+
+
+def mention(message: Message) -> str:
+    """Slack's own words for those whom the message concerns by name."""
+    return " ".join(f"<!subteam^{one}>" if one.startswith("S") else f"<@{one}>" for one in message.mentions)
+
+
+_BUTTONS: Mapping[str, tuple[str, str, str]] = {
+    "ack": ("Acknowledge", "primary", "You take it on: the escalation stops, and you are reminded until it is over."),
+    "rollback": ("Roll back", "danger", "Traffic goes back to the revision that served before. It is done at once."),
+    "hold": ("Hold", "", "No automatic rollback until somebody says `watchdog resume`."),
+}
+"""What a button says, how it looks, and what is asked before it counts."""
+
+
+def _buttons(message: Message, key: str) -> list[dict[str, Any]]:
+    if not key:
+        return []
+    elements = [_button(verb, message, key) for verb in message.actions if verb in _BUTTONS]
+    return [{"type": "actions", "elements": elements}] if elements else []
+
+
+def _button(verb: str, message: Message, key: str) -> dict[str, Any]:
+    label, style, asked = _BUTTONS[verb]
+    confirm: dict[str, Any] = {
+        "title": {"type": "plain_text", "text": f"{label}?"},
+        "text": {"type": "mrkdwn", "text": escape(f"{asked} {message.service} ({message.region})", 300)},
+        "confirm": {"type": "plain_text", "text": label},
+        "deny": {"type": "plain_text", "text": "Cancel"},
+    }
+    button: dict[str, Any] = {
+        "type": "button",
+        "action_id": f"watchdog_{verb}",
+        "text": {"type": "plain_text", "text": label},
+        "value": f"{message.watch}|{key}",
+        "confirm": confirm,
+    }
+    if style:
+        button["style"] = style
+        if style == "danger":
+            confirm["style"] = "danger"
+    return button
+
+
+_VERDICTS = {"PASS": "✅", "WARN": "⚠️", "FAIL": "❌", "ERROR": "❔", "INCONCLUSIVE": "➖", "UNVERIFIED": "❔"}
+
+
+def _criteria(message: Message) -> str:
+    """Every row with what it says now, worst first."""
+    order = ["FAIL", "WARN", "ERROR", "UNVERIFIED", "INCONCLUSIVE", "PASS"]
+    rows = sorted(message.criteria, key=lambda row: order.index(row[1]) if row[1] in order else 0)
+    lines = [f"{_VERDICTS.get(verdict, '❔')} {escape(label, 120)}" for label, verdict in rows[:20]]
+    if len(rows) > len(lines):
+        lines.append(f"… and {len(rows) - len(lines)} more on the watch's page")
+    return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +122,7 @@ class Card:
         return cls(**{part.name: values.get(part.name, "") for part in fields(cls)})
 
 
-def card_blocks(card: Card, message: Message) -> list[dict[str, Any]]:
+def card_blocks(card: Card, message: Message, *, key: str = "") -> list[dict[str, Any]]:
     """The root message: where the watch stands now, how it began, and what the newest message asks for."""
     blocks = [_header(card.title)]
     if card.status:
@@ -77,12 +135,15 @@ def card_blocks(card: Card, message: Message) -> list[dict[str, Any]]:
         blocks.append(_section("*What you must do* ", message.todo))
     if card.evidence:
         blocks.append(_section("", card.evidence, escaped=True))
-    return [*blocks, *_context(message)]
+    if message.criteria:
+        blocks.append(_section("*Criteria*\n", _criteria(message), escaped=True))
+    return [*blocks, *_buttons(message, key), *_context(message)]
 
 
 def fallback(message: Message) -> str:
     """The text for notifications and screen readers: the whole decision, escaped."""
-    return escape(message.plain(), _TEXT_MAX)
+    text = escape(message.plain(), _TEXT_MAX)
+    return f"{mention(message)} {text}" if message.mentions else text
 
 
 def escape(text: str, limit: int | None = None) -> str:

@@ -126,7 +126,7 @@ class Signalled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operated:
-    """A person acts: `rollback ack hold pause resume extend finish signoff`."""
+    """A person acts: `rollback ack unack assign resolve hold pause resume extend finish signoff`."""
 
     at: float
     verb: str
@@ -134,6 +134,8 @@ class Operated:
     reason: str = ""
     for_s: float = 0.0
     name: str = ""
+    said_at: float = 0.0
+    """When it was said, where it was said elsewhere and may come late; 0 for now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

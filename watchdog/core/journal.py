@@ -289,6 +289,7 @@ def encode(event: Event) -> tuple[str, int, dict[str, Any]]:
                 "reason": event.reason,
                 "for_s": event.for_s,
                 "name": event.name,
+                "said_at": event.said_at,
             }
         case Resumed():
             body = {"down_since": event.down_since}

@@ -45,6 +45,10 @@ class Body(TypedDict):
     """What it is about, for silences."""
     level: int
     """The level of the ladder that this pages; 0 when it is no escalation."""
+    actions: list[str]
+    """What a person may do about it by a button: `ack`, `rollback`, `hold`."""
+    criteria: list[list[str]]
+    """Every row and what it says now."""
     to: dict[str, list[str]]
     """Whom it concerns by name: email addresses, Slack ids."""
 
@@ -97,8 +101,27 @@ def body(  # noqa: PLR0913 - a message has this many parts, all named
         "change": change,
         "criterion": criterion or (watch.incident.criterion if note is not None and watch.incident else ""),
         "level": level,
+        "actions": _actions(watch, note),
+        "criteria": [
+            [rule.label, state.verdict.value] for rule, state in zip(watch.rules.rules, watch.verdicts, strict=True)
+        ],
         "to": _people(watch, level) if note is not None or kind == "reminder" else {},
     }
+
+
+def _actions(watch: Watch, note: IncidentNote | None) -> list[str]:
+    """Only what makes sense: nothing once the watch or its incident is over, no second rollback."""
+    incident = watch.incident
+    if not watch.open or incident is None or not incident.open or (note is not None and note["action"] == "resolve"):
+        return []
+    rollback = watch.rollback
+    undone = rollback is None or (rollback.stage in {"observed", "failed"} and rollback.written_at is None)
+    found = ["ack"] if incident.acknowledged_at is None else []
+    if undone and watch.cutover_at is not None and watch.target.split.shares:
+        found.append("rollback")
+    if rollback is None and (watch.hold is None or watch.hold.kind != "person"):
+        found.append("hold")
+    return found
 
 
 def _people(watch: Watch, level: int) -> dict[str, list[str]]:

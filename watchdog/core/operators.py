@@ -1,6 +1,7 @@
 """What people may do to a watch: roll back, acknowledge, hold, pause, resume, extend, finish, sign off."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 
 from watchdog.core import decide, escalation, incidents, messages
@@ -10,6 +11,8 @@ from watchdog.core.model import State
 from watchdog.core.state import Hold, Trigger
 from watchdog.core.text import span, when
 
+SKEW_S = 60.0
+"""Clocks elsewhere may differ by this."""
 UNDONE = frozenset({"observed", "failed"})
 """Rollbacks that moved no traffic: a person may ask for one all the same."""
 
@@ -20,7 +23,8 @@ def operate(step: Step, event: Operated) -> None:
     said = f": {event.reason}" if event.reason else ""
     step.announce("operator", verb=event.verb, by=event.by, reason=event.reason)
     if (on_incident := _ON_INCIDENT.get(event.verb)) is not None:
-        on_incident(step, event, who, said)
+        if not _came_late(step, event, who):
+            on_incident(step, event, who, said)
         return
     match event.verb:
         case "rollback":
@@ -50,6 +54,18 @@ def operate(step: Step, event: Operated) -> None:
             step.note("signoff", f"{event.name or 'Signed off'} by {who}{said}.")
         case _:
             step.note("ignored", f"{who} asked for {event.verb}, which this version does not know.")
+
+
+def _came_late(step: Step, event: Operated, who: str) -> bool:
+    """Whether something newer was said of the incident elsewhere: webhooks overtake each other."""
+    incident = step.watch.incident
+    if incident is None or not event.said_at:
+        return False
+    if event.said_at < max(incident.said_at, incident.opened_at - SKEW_S):
+        step.note("ignored", f"{who} said {event.verb}, but something newer was said before that arrived.")
+        return True
+    step.watch.incident = replace(incident, said_at=event.said_at)
+    return False
 
 
 def _rollback(step: Step, event: Operated, who: str, said: str) -> None:

@@ -216,6 +216,8 @@ class Incident:
     """What proved it, from its newest page …"""
     todo: str = ""
     """… and what was to be done then."""
+    said_at: float = 0.0
+    """When the newest word from elsewhere about it was said: older ones come late and count no more."""
     calm_since: float | None = None
     """Since when nothing that pages is broken, while it is open and no rollback is under way."""
 

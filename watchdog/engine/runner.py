@@ -113,6 +113,7 @@ class WatchRunner:
                 reason=b.get("reason") or "",
                 for_s=float(b.get("for_s") or 0.0),
                 name=b.get("name") or "",
+                said_at=float(b.get("said_at") or 0.0),
             )
         self.put(event, letter.id)
 

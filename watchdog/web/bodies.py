@@ -161,6 +161,7 @@ class PagerDutyIncident(Hook):
 
     incident_key: str | None = Field(None, description="The dedup_key of the page that opened it.")
     alerts: list[PagerDutyAlert] = Field(default_factory=list)
+    assignees: list[PagerDutyAgent] = Field(default_factory=list)
 
 
 class PagerDutyEvent(Hook):
@@ -169,6 +170,7 @@ class PagerDutyEvent(Hook):
     id: Annotated[str, Field(min_length=1, max_length=200)]
     event_type: Annotated[str, Field(min_length=1, max_length=100)] = Field(examples=["incident.acknowledged"])
     agent: PagerDutyAgent | None = None
+    occurred_at: str | None = Field(None, description="ISO 8601.")
     data: dict[str, Any] | None = Field(None, description="The incident, for events about one.")
 
 

@@ -10,6 +10,7 @@ import hmac
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qs
 
@@ -21,6 +22,7 @@ from watchdog.core.model import State
 from watchdog.ports import WatchRow
 from watchdog.web import audit
 from watchdog.web.bodies import Hook, PagerDutyEvent, PagerDutyIncident, PagerDutyWebhook, PubSubMessage, PubSubPush
+from watchdog.web.clicks import clicked
 from watchdog.web.inbox import post
 from watchdog.web.lookup import service_stream, watch_stream
 from watchdog.web.problems import Problem
@@ -30,15 +32,20 @@ from watchdog.web.services import WebServices, services_of
 BODY_BYTES: Final = 1024 * 1024
 """An entry of the audit log has up to 256 KiB, a third more in base64."""
 SLACK_SKEW_S: Final = 300.0
-NO_BUTTONS: Final = (
-    "This version of Watchdog has no buttons, so nothing was done. "
-    "Use `watchdog ack`, `watchdog hold` or `watchdog rollback` with the watch's id, or the API."
-)
 
 _PAGERDUTY: Final = "X-PagerDuty-Signature"
 _SLACK: Final = "X-Slack-Signature"
 _DEDUP_KEY: Final = re.compile(r"watchdog/([^/]+)/([^/]+)/([^/]+)/[0-9]+")
 _NAME_MOST: Final = 200
+_VERBS: Final[Mapping[str, str]] = {
+    "incident.acknowledged": "ack",
+    "incident.unacknowledged": "unack",
+    "incident.resolved": "resolve",
+    "incident.reassigned": "assign",
+    "incident.delegated": "assign",
+    "incident.escalated": "assign",
+}
+"""What PagerDuty tells → what a person did to the watch's incident."""
 
 _log = structlog.get_logger("watchdog.web")
 
@@ -87,16 +94,20 @@ def _entry(message: PubSubMessage) -> Mapping[str, Any] | None:
 
 
 async def pagerduty(request: web.Request) -> web.Response:
-    """A V3 webhook: an acknowledgement there counts here (202); everything else is noted in the log (204)."""
+    """A V3 webhook: what a person does to an incident there counts here (202); everything else is noted (204)."""
     services = services_of(request)
     raw = await _signed_by_pagerduty(request, services.pagerduty_secret)
     event = _parse(raw, PagerDutyWebhook).event
-    row = await _watch_of(services, event) if event.event_type == "incident.acknowledged" else None
-    if row is None or _needs_no_ack(row):
+    verb = _VERBS.get(event.event_type)
+    row = await _watch_of(services, event) if verb is not None else None
+    if verb is None or row is None or _is_known(row, verb):
         watch = row.id if row is not None else None
         _log.info("pagerduty_event_not_needed", event_id=event.id, event_type=event.event_type, watch=watch)
         return web.Response(status=204)
-    letter = {"verb": "ack", "by": _who(event), "reason": "acknowledged in PagerDuty"}
+    reason = f"{event.event_type.removeprefix('incident.')} in PagerDuty"
+    letter = {"verb": verb, "by": _who(event), "reason": reason, "said_at": _said_at(event)}
+    if verb == "assign":
+        letter["name"] = _assignee(event)
     new = (await post(request, watch_stream(row.id), "operator", letter, same=f"pagerduty:{event.id}")).new
     detail = "In the inbox." if new else "The same event is in the inbox already; it counts once."
     answer = {"accepted": True, "watch": row.id, "repeated": not new, "detail": detail}
@@ -126,22 +137,41 @@ async def _watch_of(services: WebServices, event: PagerDutyEvent) -> WatchRow | 
     return None
 
 
-def _needs_no_ack(row: WatchRow) -> bool:
-    """Whether nobody waits for it: the watch has ended, or the acknowledgement is the echo of our own."""
+def _is_known(row: WatchRow, verb: str) -> bool:
+    """Whether nobody waits for it: the watch has ended, or it is the echo of what we said ourselves."""
     incident = row.view.get("incident") or {}
-    return row.state == State.ENDED or incident.get("acknowledged_at") is not None
+    if row.state == State.ENDED or incident.get("resolved_at") is not None:
+        return True
+    return verb == "ack" and incident.get("acknowledged_at") is not None
+
+
+def _said_at(event: PagerDutyEvent) -> float:
+    """When it happened there, Unix seconds: webhooks overtake each other. 0 when it does not say."""
+    try:
+        return datetime.fromisoformat(event.occurred_at or "").timestamp()
+    except ValueError:
+        return 0.0
+
+
+def _assignee(event: PagerDutyEvent) -> str:
+    """Who has it now."""
+    incident = _valid(PagerDutyIncident, event.data or {}, "event.data")
+    return _one_line(next((a.summary or "" for a in incident.assignees), ""))
 
 
 def _who(event: PagerDutyEvent) -> str:
-    name = (event.agent.summary if event.agent else None) or ""
-    return " ".join("".join(c if c.isprintable() else " " for c in name).split())[:_NAME_MOST] or "PagerDuty"
+    return _one_line((event.agent.summary if event.agent else None) or "") or "PagerDuty"
+
+
+def _one_line(name: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in name).split())[:_NAME_MOST]
 
 
 # --- Slack --------------------------------------------------------------------------------------------------------
 
 
 async def slack(request: web.Request) -> web.Response:
-    """A click in Slack: answered plainly that there is nothing to click yet."""
+    """A click in Slack: a button's letter goes into the inbox, and the person is told what came of it."""
     services = services_of(request)
     raw = await _signed_by_slack(request, services.slack_secret, services.clock.now())
     try:
@@ -156,7 +186,7 @@ async def slack(request: web.Request) -> web.Response:
         payload = None
     if not isinstance(payload, dict):
         raise Problem(400, "payload: must be a JSON object.")
-    return web.json_response({"response_type": "ephemeral", "replace_original": False, "text": NO_BUTTONS})
+    return await clicked(request, payload)
 
 
 async def _signed_by_slack(request: web.Request, secret: str | None, now: float) -> bytes:

@@ -1,7 +1,7 @@
 """What the web needs from outside, in one value, and where handlers find it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -41,6 +41,11 @@ class WebServices:
     """What PagerDuty signs its webhooks with; None refuses them."""
     slack_secret: str | None = field(default=None, repr=False)
     """What Slack signs its requests with; None refuses them."""
+
+    slack_roles: Callable[[ServiceKey], Mapping[str, str]] = lambda _key: {}
+    """Slack member → `responder` or `operator`, as the service's policy says now."""
+    whisper: Callable[[str, str], Awaitable[None]] | None = None
+    """Tells the person who clicked a button what came of it: the click's `response_url`, the text."""
 
 
 SERVICES = web.AppKey("services", WebServices)

@@ -47,7 +47,7 @@ def operator(path: str) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         body = await body_of(request, model)
         row = await watch_of(request)
-        _refuse_impossible(row, verb)
+        refuse_impossible(row, verb)
         letter: dict[str, Any] = {"verb": verb, "by": body.by or actor(request), "reason": body.reason}
         if isinstance(body, Extension):
             letter["for_s"] = body.for_
@@ -89,7 +89,7 @@ def _refuse_ended(row: WatchRow, verb: str) -> None:
         raise Problem(412, f"Watch {row.id} has ended ({row.outcome}), so {verb} can no longer have an effect.")
 
 
-def _refuse_impossible(row: WatchRow, verb: str) -> None:
+def refuse_impossible(row: WatchRow, verb: str) -> None:
     """Refuse what can never come true, from the read model. What is decided in this second is left to the owner."""
     _refuse_ended(row, verb)
     rollback = row.view.get("rollback") or {}
