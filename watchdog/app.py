@@ -22,6 +22,7 @@ from watchdog.actions.heartbeat import Heartbeat
 from watchdog.actions.slack_whisper import Whisperer
 from watchdog.core import service as facts
 from watchdog.core.model import ServiceKey
+from watchdog.core.paging import Silence
 from watchdog.core.policy import Policy
 from watchdog.engine.clock import SystemClock
 from watchdog.engine.outbox import Outbox, OutboxHooks, OutboxSettings
@@ -72,6 +73,12 @@ class App:
         slack = keeper.policy.channels.get("slack") if keeper is not None else None
         return slack.roles if slack is not None else {}
 
+    async def silences(self, key: ServiceKey) -> Sequence[Silence]:
+        """What is silenced of a service now: in its policy, and by people."""
+        keeper, now = self.supervisor.keepers.get(key), self.tools.clock.now()
+        policy = keeper.policy.silences if keeper is not None else ()
+        return [s for s in (*policy, *(await self.facts(key)).silences) if s.until > now]
+
     def web(self) -> web.Application:
         """The API, the page and /metrics."""
         settings = self.settings
@@ -90,6 +97,7 @@ class App:
                 identify=self.identify,
                 pagerduty_secret=_revealed(settings.pagerduty.webhook_secret),
                 slack_secret=_revealed(settings.slack.signing_secret),
+                silences=self.silences,
                 slack_roles=self.slack_roles,
                 whisper=self.whisper,
             )

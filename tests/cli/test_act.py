@@ -17,6 +17,7 @@ ORDERS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["signal", "W", "database_corruption"], "signal", {"signal": "database_corruption"}),
     (["rollback", "W"], "operator", {"verb": "rollback"}),
     (["ack", "W"], "operator", {"verb": "ack"}),
+    (["resolve", "W"], "operator", {"verb": "resolve"}),
     (["hold", "W"], "operator", {"verb": "hold"}),
     (["pause", "W"], "operator", {"verb": "pause"}),
     (["resume", "W"], "operator", {"verb": "resume"}),
@@ -247,3 +248,26 @@ def test_a_store_that_is_no_database_is_told(stored: Path, run: Run) -> None:
     assert found.code in {1, 2}
     assert "Traceback" not in found.err
     assert str(stored) in found.err
+
+
+# --- silence ------------------------------------------------------------------------------------------------------
+
+
+async def test_silence_is_a_letter_to_the_service(site: Site, run: Run) -> None:
+    name = "us-central1/barq-fleet-api"
+    options = ("--criterion", "p95*", "--for", "2h", "--reason", "load test", "--by", "jane")
+    found = await asyncio.to_thread(run, "silence", name, *options)
+    assert found.code == 0, found.err
+    ((kind, letter),) = await site.letters(API)
+    assert (kind, letter["criterion"], letter["by"], letter["reason"]) == ("silence", "p95*", "jane", "load test")
+    assert f"--end {letter['id']}" in found.out
+    listed = await asyncio.to_thread(run, "silence", "--list")
+    assert (listed.code, listed.out.strip()) == (0, "Nothing is silenced.")
+
+
+async def test_a_silence_says_what_until_when_and_why(site: Site, run: Run) -> None:
+    for arguments in (["silence"], ["silence", "api"], ["silence", "api", "--kind", "warning", "--for", "2h"]):
+        found = await asyncio.to_thread(run, *arguments)
+        assert found.code == 2
+        assert "say" in found.err
+    assert await site.letters(API) == []

@@ -5,6 +5,7 @@ import pytest
 from tests.core.watches import KEY, policy
 from watchdog.core import service as facts
 from watchdog.core.model import RevisionState, ServiceState, Split
+from watchdog.core.paging import Silence
 from watchdog.core.service import DAY_S, KNOWN_BAD_S, Fact, Service
 
 A, B, C = "api-1", "api-2", "api-3"
@@ -166,3 +167,13 @@ def test_armed_and_sick_probes_are_remembered() -> None:
     service = known(facts.probes_seen(5.0, armed={"health": "hash"}, sick=["ready"]))
     assert service.armed == {"health": "hash"}
     assert service.sick == {"ready"}
+
+
+def test_silences_begin_end_and_expire() -> None:
+    def silence(name: str, until: float) -> Silence:
+        return Silence(kind="warning", until=until, by="ada", reason="x", id=name)
+
+    service = facts.fold_all(KEY, [facts.silenced(0.0, silence("a", 100.0)), facts.silenced(1.0, silence("b", 200.0))])
+    assert [s.id for s in service.silences] == ["a", "b"]
+    assert [s.id for s in facts.fold(service, facts.unsilenced(2.0, "a", "ada")).silences] == ["b"]
+    assert [s.id for s in facts.fold(service, facts.silenced(150.0, silence("c", 300.0))).silences] == ["b", "c"]

@@ -31,6 +31,8 @@ VERBS = {
     "extend": "act",
     "finish": "act",
     "signoff": "act",
+    "resolve": "act",
+    "silence": "silence",
     "release": "act",
     "gate": "act",
     "journey": "journey",

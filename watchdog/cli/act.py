@@ -89,6 +89,11 @@ def _operator(verb: str, help_text: str) -> click.Command:
 
 
 ack = _operator("ack", "Say that you have it, so that nobody else is woken.\n\nActs on the watch's open incident.")
+resolve = _operator(
+    "resolve",
+    "Say that the incident is over, so that nobody is paged or reminded any more.\n\nThe watch goes on, and pages "
+    "again when something new is proven.",
+)
 hold = _operator(
     "hold",
     "Keep the new revision for now: no automatic rollback until `watchdog resume`.\n\nAlso answers a request for "

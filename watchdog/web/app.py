@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from watchdog.web import deploys, explaining, hooks, pages, reads, stream, verbs
+from watchdog.web import deploys, explaining, hooks, pages, reads, silences, stream, verbs
 from watchdog.web.problems import problem_middleware
 from watchdog.web.security import add_headers, token_middleware
 from watchdog.web.services import CLOSING, SERVICES, WebServices
@@ -44,6 +44,8 @@ def _routes() -> list[web.RouteDef]:
         web.get(f"{watch}/explain", explaining.explain),
         web.get(f"{watch}/stream", stream.stream, allow_head=False),
         web.get("/api/v1/gate", reads.gate),
+        web.get("/api/v1/silences", silences.list_silences),
+        web.post("/api/v1/silences", silences.silence),
         web.post("/api/v1/deploys", deploys.announce),
         web.post("/api/v1/services/{name}/release", deploys.release),
         web.post(f"{watch}/signals", verbs.signal),

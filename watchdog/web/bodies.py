@@ -120,6 +120,19 @@ class ReleaseOrder(Order):
     on_next: bool = Field(default=False, description="Wait until a revision newer than the bad one is ready.")
 
 
+class SilenceOrder(Order):
+    """Say less about a service for a while, or (`end`) end that before its time."""
+
+    service: Text = Field(min_length=1, description="NAME, REGION/NAME or PROJECT/REGION/NAME.")
+    region: Text = ""
+    project: Text = ""
+    criterion: Text = Field(default="", description="A row's label; * and ? stand for anything.")
+    kind: Text = Field(default="", description="A kind of message.", examples=["warning"])
+    severity: Text = Field(default="", examples=["warning"])
+    for_: Span | None = Field(default=None, alias="for")
+    end: Text = Field(default="", description="The id of the silence that ends now.")
+
+
 # --- hooks: what others send; fields beyond these are theirs ------------------------------------------------------
 
 
@@ -362,6 +375,12 @@ class Ephemeral(Answer):
     response_type: str = "ephemeral"
     replace_original: bool = False
     text: str
+
+
+class SilenceList(Answer):
+    """What is silenced now."""
+
+    silences: list[dict[str, Any]]
 
 
 class GateAnswer(Answer):

@@ -24,6 +24,8 @@ from watchdog.web.bodies import (
     ReleaseOrder,
     Report,
     Signal,
+    SilenceList,
+    SilenceOrder,
     SlackInteraction,
     WatchList,
     WatchView,
@@ -111,7 +113,7 @@ _OPERATIONS: Final = (
     *(
         _Operation(
             "post", f"{_WATCH}/{verb}", f"{model.__doc__}".rstrip("."), _IN_INBOX, body=model,
-            optional_body=verb in ("ack", "hold", "pause", "resume", "finish"),
+            optional_body=verb in ("ack", "resolve", "hold", "pause", "resume", "finish"),
         )
         for verb, model in VERBS.items()
     ),
@@ -120,6 +122,11 @@ _OPERATIONS: Final = (
         "post", "/api/v1/services/{name}/release", "Let traffic follow new revisions again", _IN_INBOX,
         body=ReleaseOrder, optional_body=True,
     ),
+    _Operation(
+        "get", "/api/v1/silences", "List what is silenced", {200: ("The silences", SilenceList)},
+        query=(("service", "Only of this service", False),),
+    ),
+    _Operation("post", "/api/v1/silences", "Say less about a service for a while", _IN_INBOX, body=SilenceOrder),
     _Operation(
         "get", "/api/v1/gate", "Ask whether an image may be deployed, or a rollout go on",
         {200: ("The answer", GateAnswer)},

@@ -8,11 +8,17 @@ from aiohttp import web
 
 from watchdog import ports
 from watchdog.core.model import ServiceKey
+from watchdog.core.paging import Silence
 from watchdog.telemetry import Metrics
 
 Identify = Callable[[str], Awaitable[str]]
 """The verified email of the account that a Google ID token is for. Raises a `WatchdogError` for every token that proves
 nothing, and when that can't be known now."""
+
+
+async def no_silences(_key: ServiceKey) -> Sequence[Silence]:
+    """Nothing is silenced."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +48,8 @@ class WebServices:
     slack_secret: str | None = field(default=None, repr=False)
     """What Slack signs its requests with; None refuses them."""
 
+    silences: Callable[[ServiceKey], Awaitable[Sequence[Silence]]] = no_silences
+    """What is silenced of a service now. Reads only."""
     slack_roles: Callable[[ServiceKey], Mapping[str, str]] = lambda _key: {}
     """Slack member → `responder` or `operator`, as the service's policy says now."""
     whisper: Callable[[str, str], Awaitable[None]] | None = None

@@ -20,6 +20,7 @@ _MOVED: Final = frozenset({"writing", "settling", "verifying", "done"})
 VERBS: Final[Mapping[str, type[Order | RollbackOrder]]] = {
     "rollback": RollbackOrder,
     "ack": Order,
+    "resolve": Order,
     "hold": Order,
     "pause": Order,
     "resume": Order,
