@@ -1,6 +1,6 @@
 """Alarms and signals into action: go after a rollback, or ask a person."""
 
-from watchdog.core import decide, evaluate, hard_down, messages, verdicts, versus
+from watchdog.core import decide, evaluate, hard_down, messages, quiet, verdicts, versus
 from watchdog.core.catalogue import Family
 from watchdog.core.decide import Step
 from watchdog.core.events import Signalled
@@ -19,9 +19,25 @@ def act(step: Step, alarms: list[evaluate.Alarm]) -> None:
         pursue(step)
     for alarm in alarms:
         asks = watch.rules.rules[alarm.rule].row.action is not Action.ROLLBACK
-        going = (watch.rollback, watch.warming, watch.versus)
-        if asks and not watch.verdicts[alarm.rule].decided and all(x is None for x in going):
-            _advise(step, alarm)  # a rollback under way says it all: no second message for the same fault
+        if not asks or watch.verdicts[alarm.rule].decided:
+            continue
+        if quiet.root_cause(watch):  # which says it all: no second message for the same fault
+            watch.inhibited |= {alarm.rule}
+            step.note("inhibited", f"Not told apart, since its cause may be known: {alarm.sentence}.")
+        else:
+            _advise(step, alarm.rule, alarm.sentence)
+
+
+def catch_up(step: Step) -> None:
+    """What broke beside a root cause that has gone, and is still broken, is told now."""
+    watch = step.watch
+    if not watch.inhibited or not watch.open or quiet.root_cause(watch):
+        return
+    waiting, watch.inhibited = watch.inhibited, frozenset()
+    for i in sorted(waiting):
+        state = watch.verdicts[i]
+        if state.alarmed_at is not None and not state.decided:
+            _advise(step, i, state.reason)
 
 
 def pursue(step: Step) -> None:
@@ -48,19 +64,19 @@ def pursue(step: Step) -> None:
             versus.start(step, trigger)
 
 
-def _advise(step: Step, alarm: evaluate.Alarm) -> None:
+def _advise(step: Step, index: int, sentence: str) -> None:
     """A row that asks for a person, not for a rollback."""
     watch = step.watch
-    rule, state = watch.rules.rules[alarm.rule], watch.verdicts[alarm.rule]
-    watch.verdicts = (
-        *watch.verdicts[: alarm.rule],
-        state._replace(decided=True),
-        *watch.verdicts[alarm.rule + 1 :],
-    )
+    rule, state = watch.rules.rules[index], watch.verdicts[index]
+    watch.verdicts = (*watch.verdicts[:index], state._replace(decided=True), *watch.verdicts[index + 1 :])
     verb = {Action.INVESTIGATE: "Investigate", Action.SCALE_UP: "Scale up"}[rule.row.action]
-    reason = f"{verb} {messages.place(watch)}: {alarm.sentence}."
+    reason = f"{verb} {messages.place(watch)}: {sentence}."
     step.decide(rule.row.action, rule.label, reason)
     pages = rule.row.table is Table.ALERT and rule.row.severity is Severity.CRITICAL
+    if quiet.repeats(watch, index, pages=pages):
+        watch.muted = {**watch.muted, rule.label: watch.muted.get(rule.label, 0) + 1}
+        return
+    watch.said = {**watch.said, index: watch.at}
     if pages:
         step.open_incident(f"{rule.label} broken: {messages.place(watch)}", criterion=rule.label)
     note = watch.rules.policy.notes.get(rule.row.id, "")
@@ -74,7 +90,7 @@ def _advise(step: Step, alarm: evaluate.Alarm) -> None:
             did="Nothing: this row asks for a person." + (f" The team's note: {note}." if note else ""),
             over="No.",
             todo=f"{verb}." if not note else f"{note}.",
-            evidence=[(rule.label, alarm.sentence)],
+            evidence=[(rule.label, sentence)],
             incident="trigger" if pages else None,
             criterion=rule.label,
         )

@@ -86,6 +86,7 @@ def fire(step: Step) -> None:
     if watch.rollback is None:
         _fire_waits(step)
         alarms.pursue(step)
+    alarms.catch_up(step)
     incidents.fire(step)
     escalation.fire(step)
     if watch.rollback is None and watch.at >= watch.blind_at:
@@ -188,8 +189,12 @@ def _fire_windows(step: Step) -> None:
                     over=f"The watch ends at {when(watch.ends_at, watch.at)}.",
                     todo="Nothing." if fine and not alarms else "Read the criteria on the watch's page.",
                     evidence=[
-                        (rule.label, state.verdict.value)
-                        for rule, state in zip(watch.rules.rules, watch.verdicts, strict=True)
+                        *(
+                            (rule.label, state.verdict.value)
+                            for rule, state in zip(watch.rules.rules, watch.verdicts, strict=True)
+                        ),
+                        *(("broke again, not told", f"{label}: {n} times") for label, n in watch.muted.items()),
                     ],
                 )
             )
+            watch.muted = {}

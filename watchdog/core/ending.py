@@ -30,6 +30,7 @@ def end(step: Step, outcome: Outcome, reason: str) -> None:
             did="The watch has ended.",
             over=left or _over(watch, outcome),
             todo="Nothing." if outcome in {Outcome.PASSED, Outcome.SUPERSEDED} else "Read the report.",
+            evidence=[("broke again, not told", f"{label}: {n} times") for label, n in watch.muted.items()],
             incident=incident,
             broadcast=bool(left),
         )

@@ -148,20 +148,31 @@ def dedup_key(watch: Watch, level: int = 1) -> str:
 def status(watch: Watch) -> str:
     """One line that describes the watch now."""
     where = f"{watch.deploy.service.name} in {watch.deploy.service.region}"
-    stage = watch.rollback.stage if watch.rollback is not None else ""
-    if watch.open and stage == "failed":
-        return f"{where}: ROLLBACK FAILED, {_serving(watch)}"
-    if watch.open and stage == "observed":
-        return f"{where}: would have rolled back (nothing is written), {_serving(watch)}"
-    if watch.open and watch.rollback is not None and watch.rollback.said:
-        return f"{where}: rolled back to {watch.rollback.after}, which DID NOT HELP"
-    if watch.open and watch.hold is not None and watch.hold.kind in {"refused", "retry"}:
-        return f"{where}: ROLLBACK REFUSED, {_serving(watch)}"
+    trouble = _trouble(watch)
+    if watch.open and trouble:
+        over = watch.incident is not None and not watch.incident.open
+        return f"{where}: {trouble}" + ("; the incident is over" if over else "")
     if watch.outcome is not None and not watch.open:
         return f"{where}: {watch.outcome.value.replace('_', ' ')} – {watch.revision}"
     window = watch.window
     phase = f", {window.value.replace('_', ' ')} window" if window else ""
     return f"{where}: {watch.state.value.replace('_', ' ')} {watch.revision}{phase}"
+
+
+def _trouble(watch: Watch) -> str:
+    """A rollback that is not what it should be, which a state cannot tell."""
+    rollback, held = watch.rollback, watch.hold
+    if rollback is not None and rollback.stage == "failed":
+        return f"ROLLBACK FAILED, {_serving(watch)}"
+    if rollback is not None and rollback.stage == "observed":
+        return f"would have rolled back (nothing is written), {_serving(watch)}"
+    if rollback is not None and rollback.said:
+        if rollback.restored_at is None:
+            return f"rollback to {rollback.after} written, NOT ROUTED, {_serving(watch)}"
+        return f"rolled back to {rollback.after}, which DID NOT HELP"
+    if held is not None and held.kind in {"refused", "retry"}:
+        return f"ROLLBACK REFUSED, {_serving(watch)}"
+    return ""
 
 
 def _serving(watch: Watch) -> str:

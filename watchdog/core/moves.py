@@ -84,7 +84,7 @@ def _gone(step: Step, event: TrafficSeen) -> None:
         outcome = Outcome.OVERRIDDEN
         reason = f"Somebody moved traffic away from {watch.revision}: Cloud Run serves {event.split}. It is not fought."
     if watch.outcome is Outcome.FAILED:
-        outcome, reason = Outcome.FAILED, watch.reason
+        outcome, reason = Outcome.FAILED, f"{watch.reason} Since then: {reason[0].lower()}{reason[1:]}"
     ending.end(step, outcome, reason)
 
 

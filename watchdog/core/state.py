@@ -320,6 +320,12 @@ class Watch:
     trends: Mapping[str, Trend] = field(default_factory=dict)
     """By check: the gauge's quarter-hour means in the last window."""
     trends_said: frozenset[str] = frozenset()
+    inhibited: frozenset[int] = frozenset()
+    """Rows that ask for a person and broke beside a root cause: told when that has gone and they have not."""
+    said: Mapping[int, float] = field(default_factory=dict)
+    """By row: when a person was last asked."""
+    muted: Mapping[str, int] = field(default_factory=dict)
+    """By row's label: how often it broke again and was not told, for the next digest."""
     blind_at: float = inf
     """No check's silence has to be paged before this; it is looked at again then."""
     notes: tuple[str, ...] = ()

@@ -173,6 +173,7 @@ def advance(watch: Watch, event: Event) -> tuple[Watch, tuple[Command, ...]]:
         alarms.act(step, evaluate.judge(draft, at))
         _apply(step, event)
         alarms.pursue(step)
+        alarms.catch_up(step)
         _follow(step, watch)
         incidents.follow(step)
         draft.due = deadlines.next_deadline(draft)
