@@ -421,6 +421,26 @@ async def test_an_old_resolve_that_fails_is_given_up_too() -> None:
     assert slack.times("a") == [0.0]
 
 
+class StaleStore(MemoryStore):
+    """Answers slowly, with what was pending when it was asked."""
+
+    async def pending(self, channel: str, *, now: float, limit: int = 50) -> Sequence[Delivery]:
+        found = await super().pending(channel, now=now, limit=limit)
+        await asyncio.sleep(0.5)
+        return found
+
+
+async def test_what_arrives_while_the_store_answers_is_not_sent_again() -> None:
+    store, slack = StaleStore(), Collector()
+    keys = [f"{thread}{n}" for thread in "abc" for n in range(4)]
+    slack.script = {key: [0.3] for key in keys}
+    await put(store, *(message(key, thread=key[0]) for key in keys))
+    async with running(outbox_of(store, slack)) as task:
+        del task
+        await asyncio.sleep(60.0)
+    assert sorted(slack.arrived) == sorted(keys)
+
+
 # --- without the store ---
 
 

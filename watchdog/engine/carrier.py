@@ -101,6 +101,9 @@ class Carrier:
         try:
             while True:
                 self._wake.clear()
+                # What arrives while the store answers is still pending in its answer: threads busy before are left
+                # alone in this round.
+                busy = frozenset(self._on_the_way)
                 try:
                     ours = await self._is_ours()
                     pending = await self._store.pending(self.channel, now=self._clock.now()) if ours else ()
@@ -109,7 +112,7 @@ class Carrier:
                     self._start_held(readable=False)
                 else:
                     self._store_answered()
-                    await self._start_due(pending)
+                    await self._start_due(pending, busy)
                     self._start_held(readable=True)
                     if not ours:
                         self.held.age(self._clock.now())
@@ -135,11 +138,11 @@ class Carrier:
             _log.info("outbox_standing_by" if self._standing_by else "outbox_took_over", channel=self.channel)
         return self._lease is not None
 
-    async def _start_due(self, pending: Sequence[Delivery]) -> None:
+    async def _start_due(self, pending: Sequence[Delivery], busy: frozenset[str]) -> None:
         for delivery in pending:
             if len(self._on_the_way) >= self._settings.concurrency:
                 return
-            if delivery.thread in self._on_the_way:
+            if delivery.thread in busy or delivery.thread in self._on_the_way:
                 continue
             if (receipt := self.held.receipt(delivery.key)) is not None:  # sent while the store was away
                 await self._record_sent(delivery, receipt)
