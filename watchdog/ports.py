@@ -339,6 +339,10 @@ class Store(Protocol):
         """Record a failed attempt and when to try again."""
         ...
 
+    async def hasten(self, channel: str, *, now: float) -> None:
+        """The channel works again: whatever waits for its next try is due now."""
+        ...
+
     async def dead(self, key: str, channel: str, *, error: str, now: float) -> None:
         """Move to the dead letters."""
         ...

@@ -441,6 +441,28 @@ async def test_what_arrives_while_the_store_answers_is_not_sent_again() -> None:
     assert sorted(slack.arrived) == sorted(keys)
 
 
+async def test_when_a_channel_works_again_nothing_waits_out_what_it_was_given_meanwhile() -> None:
+    store, slack = MemoryStore(), Collector()
+    for thread in "abcdefgh":
+        slack.script[f"{thread}1"] = [TemporaryError("503")] * (6 if thread == "a" else 4 + ord(thread) % 2)
+    await put(store, *(message(f"{thread}1", thread=thread) for thread in "abcdefgh"))
+    outbox = outbox_of(store, slack, settings=OutboxSettings(concurrency=8))
+    async with running(outbox):
+        await asyncio.sleep(200.0)
+    last = {thread: slack.times(f"{thread}1")[-1] for thread in "bcdefgh"}
+    assert max(last.values()) - min(last.values()) <= 8.0
+    assert len(slack.arrived) == 8
+
+
+async def test_a_provider_that_asks_for_patience_gets_it() -> None:
+    store, slack = MemoryStore(), Collector(script={"b": [TemporaryError("429", delay_s=50.0)]})
+    slack.script["a"] = [TemporaryError("429", delay_s=5.0)]
+    await put(store, message("a", thread="a"), message("b", thread="b"))
+    async with running(outbox_of(store, slack)):
+        await asyncio.sleep(100.0)
+    assert slack.times("b")[-1] >= 50.0
+
+
 # --- without the store ---
 
 

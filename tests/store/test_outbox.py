@@ -137,3 +137,20 @@ async def test_settling_an_unknown_message_is_no_error(store: Store) -> None:
     await store.delivered("none", "slack", Receipt(remember={"ts": "1"}), now=NOW)
     await store.deferred("none", "slack", until=NOW, error="x")
     await store.dead("none", "slack", error="x", now=NOW)
+
+
+async def test_what_waits_for_its_next_try_is_due_when_its_channel_works_again(store: Store) -> None:
+    await put(store, delivery("a", thread="a"), delivery("b", thread="b"), delivery("c", channel="email", thread="c"))
+    for key, channel in (("a", "slack"), ("c", "email")):
+        await store.deferred(key, channel, until=NOW + 60, error="503")
+    assert keys(await store.pending("slack", now=NOW + 1)) == ["b"]
+    await store.hasten("slack", now=NOW + 1)
+    assert keys(await store.pending("slack", now=NOW + 1)) == ["a", "b"]
+    assert keys(await store.pending("email", now=NOW + 1)) == []
+
+
+async def test_what_was_sent_without_the_store_is_written_as_delivered(store: Store) -> None:
+    receipt = Receipt(provider_id="C1/1.0", remember={"ts": "1.0"})
+    await put(store, replace(delivery("a"), sent=receipt), delivery("b"))
+    (left,) = await store.undelivered()
+    assert (left.key, left.remembered) == ("b", {"ts": "1.0"})

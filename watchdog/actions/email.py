@@ -4,6 +4,7 @@ A mail's Message-ID follows from its key, so a mail that arrives twice because t
 for most readers.
 """
 
+import base64
 import hashlib
 import html
 import ssl
@@ -55,7 +56,10 @@ class EmailNotifier:
         self._sender, self._to = sender, tuple(to)
         self._timeout_s = timeout_s
         self._tls = tls
-        self._secrets = tuple(part for part in (self._password, *url_secrets(url)) if part)
+        plain = (self._password, *url_secrets(url))
+        wire = (f"\0{self._user}\0{self._password}", self._user, self._password)  # as AUTH sends them
+        coded = [base64.b64encode(part.encode()).decode() for part in wire if self._password and part]
+        self._secrets = tuple(part for part in (*plain, *coded) if part)
         if self._password and not self._implicit and self._host not in _LOCAL:
             self._starttls = True  # a password never travels in the clear
 

@@ -86,6 +86,8 @@ class Carrier:
         self._ask_lease_at = float("-inf")
         self._standing_by = False
         self._trouble: str | None = None
+        self._told_to_wait = False
+        """Whether the provider itself asked for patience: then nothing is hastened."""
         self._store_trouble = False
         self._away_since = 0.0
         self._dead: OrderedDict[str, str] = OrderedDict()
@@ -205,13 +207,22 @@ class Carrier:
             await self._succeed(delivery, receipt)
 
     async def _succeed(self, delivery: Delivery, receipt: Receipt) -> None:
-        if self._trouble is not None:
-            self._trouble = None
+        recovered, self._trouble = self._trouble is not None, None
+        if recovered:
             _log.info("channel_recovered", channel=self.channel)
         self.held.remember(delivery, receipt)
         self.held.send(delivery, receipt)  # until the store knows, this is what keeps it from being sent again
         self._hooks.counted(self.channel, delivery.kind, "delivered")
         await self._record_sent(delivery, receipt)
+        if recovered and not self._told_to_wait:
+            await self._hasten()
+
+    async def _hasten(self) -> None:
+        """One message went through after a trouble: the others need not wait out what they were given during it."""
+        now = self._clock.now()
+        self._again_at.clear()
+        if self._lease is not None and await self._recorded(lambda: self._store.hasten(self.channel, now=now)):
+            self._wake.set()
 
     async def _record_sent(self, delivery: Delivery, receipt: Receipt) -> None:
         if self.held.is_stranded(delivery.key):
@@ -225,6 +236,7 @@ class Carrier:
         if self._trouble != error:
             self._trouble = error
             _log.warning("channel_failing", channel=self.channel, key=delivery.key, error=error)
+        self._told_to_wait = wish_s is not None
         full_s = min(self._settings.backoff_most_s, self._settings.backoff_first_s * 2 ** min(delivery.attempts, 16))
         delay_s = max(full_s * (1 + self._room.jitter()) / 2, min(wish_s or 0.0, _LONGEST_WISH_S))
         now = self._clock.now()

@@ -189,6 +189,12 @@ class MemoryStore:
         if post is not None and post.state == "pending":
             post.attempts, post.due_at, post.error = post.attempts + 1, until, clean(error)
 
+    async def hasten(self, channel: str, *, now: float) -> None:
+        """No more waiting for the next try."""
+        for post in self._pending():
+            if post.delivery.channel == channel:
+                post.due_at = min(post.due_at, now)
+
     async def dead(self, key: str, channel: str, *, error: str, now: float) -> None:
         """Move to the dead letters."""
         post = self._tables.outbox.get((key, channel))

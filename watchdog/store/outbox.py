@@ -98,6 +98,15 @@ async def deferred(connection: AsyncConnection, key: str, channel: str, *, until
     )
 
 
+async def hasten(connection: AsyncConnection, channel: str, *, now: float) -> None:
+    """No more waiting for the next try."""
+    await connection.execute(
+        update(outbox)
+        .where(outbox.c.channel == channel, outbox.c.state == PENDING, outbox.c.due_at > now)
+        .values(due_at=now)
+    )
+
+
 async def dead(connection: AsyncConnection, key: str, channel: str, *, error: str, now: float) -> None:
     """No more attempts."""
     await connection.execute(

@@ -175,6 +175,15 @@ class SqlStore:
 
         await self._db.answer(work())
 
+    async def hasten(self, channel: str, *, now: float) -> None:
+        """Whatever waits for its next try is due now."""
+
+        async def work() -> None:
+            async with self._db.writing() as connection:
+                await outbox.hasten(connection, channel, now=now)
+
+        await self._db.answer(work())
+
     async def dead(self, key: str, channel: str, *, error: str, now: float) -> None:
         """Move to the dead letters."""
 
