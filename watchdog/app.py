@@ -196,6 +196,8 @@ async def build(
         )
         heartbeat = Heartbeat(session, settings.heartbeat.url).beat if settings.heartbeat.url is not None else None
         supervisor = Supervisor(tools=tools, policies=policies, discover=discover, beat=heartbeat)
+        if discover:
+            _warn_of_silence(policies, {n.channel for n in notifiers})
         yield App(
             settings=settings,
             tools=tools,
@@ -207,6 +209,23 @@ async def build(
             identify=_identities(session, clock, settings),
             whisper=Whisperer(session, api_url=settings.slack.api_url).whisper,
         )
+
+
+def _warn_of_silence(policies: Sequence[Policy], channels: set[str]) -> None:
+    """Who would be paged and cannot be: better said at the start than found at night."""
+    if not channels:
+        _log.warning("no_channel", todo="set WATCHDOG_PAGERDUTY__ROUTING_KEY, WATCHDOG_SLACK__TOKEN or another channel")
+        return
+    for policy in policies:
+        name, escalation = policy.service.name, policy.escalation
+        if escalation.by == "pagerduty" and "pagerduty" not in channels:
+            _log.warning(
+                "nobody_escalates",
+                service=name,
+                todo="set WATCHDOG_PAGERDUTY__ROUTING_KEY, or escalation.by: watchdog in the policy",
+            )
+        if escalation.by == "watchdog" and "email" not in channels and any(r.email for r in escalation.ladder):
+            _log.warning("ladder_without_mail", service=name, todo="set WATCHDOG_SMTP__URL, __FROM and __TO")
 
 
 def _identities(session: ClientSession, clock: ports.Clock, settings: Settings) -> Identify | None:
