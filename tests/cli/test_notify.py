@@ -11,6 +11,7 @@ from aiohttp import web
 
 from tests.cli.conftest import ROOT, Run
 from watchdog.emulator.collectors import Collected, add_routes
+from watchdog.emulator.mail import MailCollector
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,31 @@ async def test_a_test_message_arrives_everywhere_and_wakes_nobody(world: World, 
     assert len(pagerduty) == 1
     assert "event_action" not in pagerduty[0].body
     assert pagerduty[0].body["payload"]["summary"].startswith("Test message from Watchdog")
+
+
+async def test_every_channel_and_every_routing_key_is_tried(world: World, command: list[str]) -> None:
+    mail = MailCollector(world.collected)
+    port = await mail.start("127.0.0.1", 0)
+    slack = world.env["WATCHDOG_SLACK__API_URL"].removesuffix("api/")
+    try:
+        code, out, err = await world.notify(
+            command,
+            WATCHDOG_PAGERDUTY__ROUTING_KEYS__2="f" * 32,
+            WATCHDOG_SMTP__URL=f"smtp://127.0.0.1:{port}",
+            WATCHDOG_SMTP__FROM="dog@barq.example",
+            WATCHDOG_SMTP__TO="alerts@barq.example",
+            WATCHDOG_WEBHOOK__URL=f"{slack}webhook/T/B/x",
+        )
+    finally:
+        await mail.stop()
+    told = [line.split(": ")[:2] for line in out.splitlines()]
+    assert told[:3] == [["slack", "delivered"], ["pagerduty", "delivered"], ["email", "delivered"]], out + err
+    assert told[3] == ["webhook", "NOT delivered"], "that one is Slack's, which refuses a CloudEvent"
+    assert code == 11
+    keys = [entry.body["routing_key"] for entry in world.collected.received("pagerduty")]
+    assert keys == ["e" * 32, "f" * 32]
+    (received,) = world.collected.received("smtp")
+    assert "Test message from Watchdog" in received.body["subject"]
 
 
 async def test_a_channel_that_fails_is_told_and_the_others_are_not_held_up(world: World, command: list[str]) -> None:

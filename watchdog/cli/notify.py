@@ -24,7 +24,7 @@ def notify(*, test: bool, by: str, as_json: bool) -> int:
     """Send a test message to every configured channel, and say where it arrived.
 
     The message goes straight to the channels of this environment, not through the daemon. PagerDuty gets a change
-    event, which shows on its page and wakes nobody.
+    event by the key of every level, which shows on its page and wakes nobody.
 
     \b
     Exit codes: 0 delivered to every channel, 11 not to all, 2 no channel is set.
