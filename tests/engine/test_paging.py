@@ -1,0 +1,58 @@
+"""The ladder in the real engine: over a restart, to real collectors, until a person acknowledges."""
+
+from pathlib import Path
+
+from tests.engine.world import BAD, DOWN, Cloud, emulated, eventually, kept, policy_text
+from watchdog.core.policy import Policy
+from watchdog.policy_file import parse_policy
+
+LADDER = """
+escalation:
+  by: watchdog
+  repeat_every: 1h
+  ladder:
+    - {name: On-call, after: 0s, email: oncall@barq.example}
+    - {name: Lead, after: 1s, email: lead@barq.example}
+    - {name: Manager, after: 2s, email: manager@barq.example}
+    - {name: CTO, after: 60s}
+"""
+
+
+def laddered() -> Policy:
+    return parse_policy(policy_text(mode="observe") + LADDER, Path("policy.yaml")).policy
+
+
+def keys(cloud: Cloud) -> list[tuple[str, str]]:
+    """What was done to which level's incident."""
+    return [(page["event_action"], page["dedup_key"].rpartition("/")[2]) for page in cloud.pages()]
+
+
+async def test_the_ladder_survives_a_restart_and_ends_with_an_acknowledgement(tmp_path: Path) -> None:
+    async with emulated() as cloud:
+        async with kept(cloud, tmp_path / "w.db", laddered()) as house:
+            await cloud.deploy(BAD, DOWN)
+            runner = await house.watching(BAD)
+            await eventually(lambda: keys(cloud) == [("trigger", "1")], "the first page")
+        # Away for longer than two levels take: only the highest that is overdue is paged.
+        opened = runner.watch.incident
+        assert opened is not None
+        clock = house.tools.clock
+        await eventually(lambda: clock.now() > opened.opened_at + 2.2, "two levels overdue")
+        async with kept(cloud, tmp_path / "w.db", laddered(), settle=False) as house:
+            runner = await house.watching(BAD)
+            await eventually(lambda: ("trigger", "3") in keys(cloud), "the highest overdue level")
+            await house.tell(runner, "operator", verb="ack", by="ada")
+            await eventually(lambda: ("acknowledge", "3") in keys(cloud), "acknowledged at every level")
+            await house.tell(runner, "operator", verb="resolve", by="ada")
+            await eventually(lambda: ("resolve", "3") in keys(cloud), "resolved at every level")
+    # On a slow machine level 2 may have been paged before the first watchdog was gone.
+    assert [key for key in keys(cloud) if key[1] != "2"] == [
+        ("trigger", "1"),
+        ("trigger", "3"),
+        ("acknowledge", "1"),
+        ("acknowledge", "3"),
+        ("resolve", "1"),
+        ("resolve", "3"),
+    ]
+    recipients = {address for entry in cloud.emulator.collected.received("smtp") for address in entry.body["rcpt_tos"]}
+    assert {"oncall@barq.example", "lead@barq.example", "manager@barq.example"} <= recipients
