@@ -250,3 +250,17 @@ class TestAddress:
     def test_anything_else_is_told_what_to_write(self, text: str) -> None:
         with pytest.raises(ValueError, match=r"host|port|IPv6"):
             Address.parse(text)
+
+
+@pytest.mark.parametrize(
+    "variable, value", [("WATCHDOG_SMTP__FROM", "dog"), ("WATCHDOG_SMTP__TO", "a@b.example, everybody")]
+)
+def test_an_address_that_is_none_is_found_at_the_start_and_not_at_night(variable: str, value: str) -> None:
+    good = {
+        "WATCHDOG_SMTP__URL": "smtp://mail",
+        "WATCHDOG_SMTP__FROM": "D <dog@x.example>",
+        "WATCHDOG_SMTP__TO": "a@b.c",
+    }
+    assert load_settings(good).smtp.sender == "D <dog@x.example>"
+    with pytest.raises(ConfigError, match="is not an address"):
+        load_settings({**good, variable: value})

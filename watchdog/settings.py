@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 from urllib.parse import urlsplit
@@ -89,6 +90,16 @@ def _mail_url(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
 
+def _mailbox(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", parseaddr(value)[1]):
+        raise ValueError(f"{value!r} is not an address; write dog@example.com, or Watchdog <dog@example.com>")
+    return value
+
+
+def _mailboxes(value: Any) -> Any:
+    return tuple(_mailbox(one) for one in _words(value)) if isinstance(value, str) else value
+
+
 def _database_url(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -162,8 +173,8 @@ class SmtpSettings(_Group):
     """Email. The URL may hold a password."""
 
     url: Annotated[SecretStr, BeforeValidator(_mail_url)] | None = None
-    sender: str | None = Field(default=None, alias="from")
-    to: _Words = ()
+    sender: Annotated[str, BeforeValidator(_mailbox)] | None = Field(default=None, alias="from")
+    to: Annotated[tuple[str, ...], BeforeValidator(_mailboxes)] = ()
 
 
 class WebhookSettings(_Group):

@@ -1,5 +1,7 @@
 """Thirty pages for one cause help nobody: consequences wait for their root, and what repeats is counted."""
 
+from dataclasses import replace
+
 from tests.core.drive import OURS, T0, Drive, opening
 from watchdog.core.model import Value
 
@@ -63,3 +65,17 @@ def test_a_probe_of_ours_that_could_not_ask_is_no_root() -> None:
     drive.probe(OURS, 5)
     memory(drive, 60, 0.9)
     assert len(drive.messages("warning")) == 1
+
+
+def test_what_a_person_holds_and_what_was_refused_long_ago_explain_nothing() -> None:
+    held = Drive()
+    held.operate("hold", 5)
+    memory(held, 60, 0.9)
+    assert len(held.messages("warning")) == 1
+    first = opening()
+    refused = Drive(replace(first, deploy=replace(first.deploy, rollback_safe=False)))
+    refused.healthy(0, 50)
+    refused.hard_down(50)
+    refused.healthy(60, 400)
+    memory(refused, 400, 0.9)
+    assert len(refused.messages("warning")) == 1

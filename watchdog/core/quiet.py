@@ -11,21 +11,25 @@ REPEAT_S = 4 * 3600.0
 DOWN = 2
 """A probe that failed so often in a row is the root of whatever else breaks meanwhile."""
 _UNWRITTEN = frozenset({"observed", "failed"})
+_LASTING = frozenset({"person", "refused"})
+"""Holds that may outlast what led to them."""
 
 
 def root_cause(watch: Watch) -> bool:
     """Whether something is known to be wrong that explains the rest: a rollback, what may become one, a service that is
     down."""
-    if watch.hold is not None or watch.warming is not None or watch.versus is not None:
+    if any(x is not None for x in (watch.warming, watch.versus, watch.pending_trigger)):
         return True
-    if watch.pending_trigger is not None or any(c.failures >= DOWN for c in watch.confirmations.values()):
+    if any(c.failures >= DOWN for c in watch.confirmations.values()):
         return True
-    rollback, incident = watch.rollback, watch.incident
-    if rollback is None:
-        return False
-    if rollback.stage not in _UNWRITTEN:
+    rollback, held, incident = watch.rollback, watch.hold, watch.incident
+    if held is not None and held.kind not in _LASTING:
         return True
-    return incident is not None and incident.open and incident.calm_since is None
+    if rollback is not None and rollback.stage not in _UNWRITTEN:
+        return True
+    # A refused or unwritten rollback stays so for a day; it explains the rest only while the service is not well.
+    proven = rollback is not None or (held is not None and held.kind == "refused")
+    return proven and incident is not None and incident.open and incident.calm_since is None
 
 
 def repeats(watch: Watch, rule: int, *, pages: bool) -> bool:
