@@ -14,13 +14,14 @@ from watchdog.web import verbs
 UNSAFE = [
     "/api/v1/deploys",
     "/api/v1/services/barq-worker/release",
+    "/api/v1/silences",
     "/api/v1/watches/w7f3k2/signals",
     *(f"/api/v1/watches/w7f3k2/{verb}" for verb in verbs.VERBS),
 ]
 
 
 def test_the_list_of_unsafe_routes_here_is_complete() -> None:
-    assert len(UNSAFE) == 3 + 8
+    assert len(UNSAFE) == 4 + 9
 
 
 @pytest.mark.parametrize("path", UNSAFE)

@@ -23,7 +23,9 @@ def act(step: Step, alarms: list[evaluate.Alarm]) -> None:
             continue
         if quiet.root_cause(watch):  # which says it all: no second message for the same fault
             watch.inhibited |= {alarm.rule}
-            step.note("inhibited", f"Not told apart, since its cause may be known: {alarm.sentence}.")
+            step.note(
+                "inhibited", f"No message of its own, since what is known already may explain it: {alarm.sentence}."
+            )
         else:
             _advise(step, alarm.rule, alarm.sentence)
 
