@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from watchdog.core.model import RevisionState, Sample, ServiceKey, ServiceState, Split
+from watchdog.core.model import RevisionState, Sample, ServiceKey, ServiceState, Split, TrialMark
 from watchdog.core.policy import Policy, ProbeConfig
 from watchdog.core.probing import ProbeAnswer
 
@@ -138,11 +138,13 @@ class TrafficControl(Protocol):
         *,
         resource_version: str,
         rolled_back: str | None = None,
+        trial: TrialMark | None = None,
     ) -> ServiceState:
         """Write the split by compare and swap and return the service as the reply shows it.
 
         Same template (no new revision), every tag kept, `Share.latest` written as such. `rolled_back` sets the
-        annotation `deploy-watchdog/rolled-back` in the same write, an empty string removes it, None leaves it. Raises
+        annotation `deploy-watchdog/rolled-back` in the same write, an empty string removes it, None leaves it.
+        `trial` sets the annotation `deploy-watchdog/trial`, None removes it. Raises
         `ConflictError` when anybody wrote since `resource_version`, `TemporaryError` for 429 and 5xx (the write may or
         may not have landed: read again), `PermanentError` otherwise. Retries nothing by itself.
         """

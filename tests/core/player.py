@@ -15,6 +15,7 @@ from watchdog.core.policy import Policy
 from watchdog.core.probing import ProbeAnswer, Purpose, Role
 from watchdog.core.schedule import Ask, plan
 from watchdog.core.state import RuleState, Watch
+from watchdog.core.traffic import partial
 
 Answers = Callable[[str, float], ProbeAnswer]
 """What a path answers to the probe of this name that is sent at this time."""
@@ -60,7 +61,7 @@ class World:
     asked_every_s: float = 0.0
     """A source that is asked, not tailed: samples are seen when it is asked next."""
     write: Callable[[Watch, float], Written] | None = None
-    """How a traffic write ends; by default it succeeds after 0.3 s."""
+    """How a traffic write ends; by default it succeeds after 0.3 s, whatever it is."""
     routed_after_s: float = 0.5
 
 
@@ -231,16 +232,24 @@ class Player:
             write = self.world.write or written
             event = write(self.watch, self.now)
             self.fold(event)
-            if event.result == "done":
-                self._routed_at = self.now + self.world.routed_after_s
-                self._at(self._routed_at, lambda: self.traffic(event.after.percents()))
+            if event.result in {"done", "trial", "put_back"}:
+                routed_at = self.now + self.world.routed_after_s
+                if event.result == "done":
+                    self._routed_at = routed_at
+                self._at(routed_at, lambda: self.traffic(event.after.percents()))
 
         self._at(self.now + 0.3, done)
 
 
 def written(watch: Watch, at: float) -> Written:
     """A traffic write that succeeds."""
-    return Written(at=at, result="done", reason="", before=watch.split, after=watch.target.split)
+    goal, step = watch.target.split, watch.rollback.step if watch.rollback is not None else "whole"
+    if step == "back" and watch.trial is not None:
+        return Written(at=at, result="put_back", reason="", before=watch.split, after=watch.trial.before)
+    part = partial(watch.split, goal, watch.revision, watch.rules.policy.rollback.trial or 0.0)
+    if step == "trial" and part is not None:
+        return Written(at=at, result="trial", reason="", before=watch.split, after=part)
+    return Written(at=at, result="done", reason="", before=watch.split, after=goal)
 
 
 def refused(reason: str, *, retry_at: float | None = None) -> Callable[[Watch, float], Written]:

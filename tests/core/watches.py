@@ -54,6 +54,7 @@ TABLES: Mapping[str, Any] = {
     ],
     "rollback": {
         "mode": "automatic",
+        "trial": "off",
         "immediately_if": ["error_rate > 5%", "health_check failing", {"signal": "database_corruption"}],
     },
 }

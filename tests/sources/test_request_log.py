@@ -69,8 +69,12 @@ async def test_errors_are_5xx_among_all_requests_of_the_revision_but_our_own() -
             await w.serve(7, n=30, status=500, **elsewhere)
         await w.serve(11, n=5)
 
-        assert await w.counts(15) == {0.0: Counts(0, 0), 5.0: Counts(2, 20), 10.0: Counts(0, 5)}
-        assert await w.counts(15, revision="api-1") == {0.0: Counts(0, 0), 5.0: Counts(30, 30), 10.0: Counts(0, 0)}
+        assert await w.counts(15) == {0.0: Counts(0, 0), 5.0: Counts(2, 20, (("500", 2.0),)), 10.0: Counts(0, 5)}
+        assert await w.counts(15, revision="api-1") == {
+            0.0: Counts(0, 0),
+            5.0: Counts(30, 30, (("500", 30.0),)),
+            10.0: Counts(0, 0),
+        }
 
 
 async def test_latencies_are_counted_against_every_limit_exactly() -> None:
@@ -117,7 +121,7 @@ async def test_a_bucket_is_shown_once_its_lag_is_over_and_changes_when_an_entry_
 
         await w.serve(2, status=500)
 
-        assert await w.counts(5) == {0.0: Counts(1, 2)}
+        assert await w.counts(5) == {0.0: Counts(1, 2, (("500", 1.0),))}
 
 
 async def test_only_what_the_query_names_is_answered() -> None:
@@ -454,11 +458,11 @@ async def test_above_500_requests_a_second_a_share_is_asked_for_and_counted_as_s
             await w.turn(130)
             samples = await w.ask()
 
-    assert at(samples, "error_rate")[65.0] == Counts(chosen, chosen)
+    assert at(samples, "error_rate")[65.0] == Counts(chosen, chosen, (("500", float(chosen)),))
     assert at(samples, "request_rate")[60.0] == Value(chosen * 2 / 60.0), "only the rate is scaled back"
     assert {s.evidence for s in samples if s.check == "error_rate" and s.start > T0 + 5} == {
         Counts(0, 0),
-        Counts(chosen, chosen),
+        Counts(chosen, chosen, (("500", float(chosen)),)),
     }
     assert [(e["event"], e["share"]) for e in logs] == [("request_log_sampled", 0.5)]
 

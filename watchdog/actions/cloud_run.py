@@ -12,7 +12,7 @@ import aiohttp
 
 from watchdog import __version__
 from watchdog.actions import knative
-from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Split
+from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Split, TrialMark
 from watchdog.errors import ConflictError, PermanentError, TemporaryError
 from watchdog.settings import Settings
 from watchdog.transport import GoogleTokens, Peer, Reply, error_of, request
@@ -102,6 +102,7 @@ class CloudRun:
         *,
         resource_version: str,
         rolled_back: str | None = None,
+        trial: TrialMark | None = None,
     ) -> ServiceState:
         """Write the split by compare and swap."""
         doing = f"Moving the traffic of {service} to {split}"
@@ -114,7 +115,12 @@ class CloudRun:
                     f"{doing}: somebody wrote in between (version {state.resource_version}, not {resource_version})"
                 )
         wanted = knative.with_traffic(
-            body, split, resource_version=resource_version, rolled_back=rolled_back, client_version=__version__
+            body,
+            split,
+            resource_version=resource_version,
+            rolled_back=rolled_back,
+            trial=trial,
+            client_version=__version__,
         )
         # Whatever comes back, what was kept is used up: after a failure the service has to be read again.
         self._bodies.pop(service, None)

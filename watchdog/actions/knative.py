@@ -5,12 +5,14 @@ Writing is strict: the body is the one that was read, with a new `spec.traffic` 
 """
 
 import copy
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from watchdog.actions.fingerprint import fingerprint
-from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Share, Split, Tag
+from watchdog.core.journal import decode_mark, encode_mark
+from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Share, Split, Tag, TrialMark
 from watchdog.errors import PermanentError
 
 API_VERSION = "serving.knative.dev/v1"
@@ -18,6 +20,7 @@ LOCATION_LABEL = "cloud.googleapis.com/location"
 GENERATION_LABEL = "serving.knative.dev/configurationGeneration"
 SERVICE_LABEL = "serving.knative.dev/service"
 ROLLED_BACK = "deploy-watchdog/rolled-back"
+TRIAL = "deploy-watchdog/trial"
 CLIENT_NAME = "run.googleapis.com/client-name"
 CLIENT_VERSION = "run.googleapis.com/client-version"
 LAST_MODIFIER = "serving.knative.dev/lastModifier"
@@ -58,6 +61,7 @@ def service_state(raw: Mapping[str, Any], key: ServiceKey) -> ServiceState:
         ready=ready if observed == generation else None,
         ready_message=message,
         rolled_back=_text(annotations.get(ROLLED_BACK)),
+        trial=_mark(_text(annotations.get(TRIAL))),
         last_modifier=_text(annotations.get(LAST_MODIFIER)),
         client_name=_text(annotations.get(CLIENT_NAME)),
         labels=_texts(metadata.get("labels")),
@@ -136,6 +140,16 @@ def _follows_latest(entry: Mapping[str, Any]) -> bool:
     return entry.get("latestRevision") is True or not entry.get("revisionName")
 
 
+def _mark(text: str) -> TrialMark | None:
+    """The trial's mark; None where there is none, or none that we wrote."""
+    if not text:
+        return None
+    try:
+        return decode_mark(json.loads(text))
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return None
+
+
 def _revision_of(entry: Mapping[str, Any], latest: str) -> str:
     return _name(entry.get("revisionName")) or latest
 
@@ -163,13 +177,15 @@ def with_traffic(
     *,
     resource_version: str,
     rolled_back: str | None = None,
+    trial: TrialMark | None = None,
     client_version: str = "",
 ) -> dict[str, Any]:
     """The Service to PUT: what was read, with another split; the template is untouched, so no revision is made.
 
     Every tag keeps its name and its revision (or keeps following the latest one) as an entry of its own at 0 %, as
-    gcloud writes it. `rolled_back` sets our annotation, removes it when empty, and leaves it alone when None. Raises
-    PermanentError for a split that is not whole percents adding up to 100.
+    gcloud writes it. `rolled_back` sets our annotation, removes it when empty, and leaves it alone when None; `trial`
+    marks a trial rollback, and every other write of ours takes such a mark away. Raises PermanentError for a split that
+    is not whole percents adding up to 100.
     """
     if sum(share.percent for share in split.shares) != 100 or any(share.percent <= 0 for share in split.shares):
         raise PermanentError(f"The split {split} does not add up to 100 %, so it was not written")
@@ -186,6 +202,10 @@ def with_traffic(
         annotations[ROLLED_BACK] = rolled_back
     elif rolled_back is not None:
         annotations.pop(ROLLED_BACK, None)
+    if trial is not None:
+        annotations[TRIAL] = json.dumps(encode_mark(trial), separators=(",", ":"))
+    else:
+        annotations.pop(TRIAL, None)
     spec = _own(body, "spec")
     spec["traffic"] = [*_percent_entries(split), *_tag_entries(_items(spec, "traffic"))]
     return body

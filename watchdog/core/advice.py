@@ -43,6 +43,8 @@ def _busy_with(view: Mapping[str, Any]) -> str:
     rollback, hold = view.get("rollback") or {}, view.get("hold") or {}
     if hold:
         return f"Held: {hold.get('reason')}"
+    if rollback.get("state") == "trial":
+        return f"A share of the traffic is on trial, to see whether going back helps: {rollback.get('proof')}"
     if rollback:
         why = rollback.get("proof") or rollback.get("trigger") or "by order"
         return f"Going back to {split_text(rollback.get('to'))}: {why}"

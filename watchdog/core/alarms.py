@@ -1,6 +1,6 @@
 """Alarms and signals into action: go after a rollback, or ask a person."""
 
-from watchdog.core import decide, evaluate, hard_down, messages, quiet, verdicts, versus
+from watchdog.core import decide, evaluate, hard_down, messages, quiet, trial, verdicts, versus
 from watchdog.core.catalogue import Family
 from watchdog.core.decide import Step
 from watchdog.core.events import Signalled
@@ -110,7 +110,9 @@ def signal(step: Step, event: Signalled) -> None:
     if event.signal in watch.rules.policy.signals:
         if watch.cutover_at is None:
             return
-        decide.consider(step, Trigger(criterion=f"signal:{event.signal}", sentence=sentence, at=watch.at))
+        trigger = Trigger(criterion=f"signal:{event.signal}", sentence=sentence, at=watch.at)
+        if not trial.hurry(step, trigger):
+            decide.consider(step, trigger)
         return
     step.decide(Action.INVESTIGATE, f"signal:{event.signal}", f"Investigate {messages.place(watch)}: {sentence}.")
     step.notify(

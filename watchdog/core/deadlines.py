@@ -13,6 +13,7 @@ from watchdog.core import (
     incidents,
     messages,
     recovery,
+    trial,
     versus,
     warming,
 )
@@ -43,7 +44,8 @@ def next_deadline(watch: Watch) -> float:
             due = min(due, watch.warming.until)
         if watch.versus is not None:
             due = min(due, watch.versus.until)
-    due = min(due, recovery.due(watch), incidents.due(watch), escalation.due(watch), _next_window(watch), end_of(watch))
+    later = (trial.due(watch), recovery.due(watch), incidents.due(watch), escalation.due(watch), _next_window(watch))
+    due = min(due, *later, end_of(watch))
     return due if watch.rollback is not None else min(due, watch.blind_at)
 
 
@@ -51,7 +53,11 @@ def end_of(watch: Watch) -> float:
     """When the watch may be concluded: its end, but never in the middle of a rollback or of a failing probe's
     confirmation, whose answer is seconds away and may be all that matters."""
     rollback = watch.rollback
-    if rollback is not None and rollback.stage in {"writing", "settling", "verifying"} and watch.outcome is None:
+    if (
+        rollback is not None
+        and rollback.stage in {"writing", "trial", "settling", "verifying"}
+        and watch.outcome is None
+    ):
         since = rollback.restored_at or rollback.written_at or rollback.decided_at
         return max(watch.ends_at, since + watch.rules.policy.rollback.verify_for_s + OVERTIME_S)
     proving = (
@@ -80,6 +86,7 @@ def fire(step: Step) -> None:
         ending.end(step, Outcome.UNVERIFIED, reason)
         return
     alarms.act(step, evaluate.judge(watch, watch.at))
+    trial.fire(step)
     recovery.fire(step)
     if not watch.open:
         return

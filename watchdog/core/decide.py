@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from math import inf
 
-from watchdog.core import messages
+from watchdog.core import messages, triable
 from watchdog.core.commands import Announce, Command, Notify, Restore
 from watchdog.core.messages import Body
 from watchdog.core.model import Action, Outcome, State, Window
@@ -15,7 +15,7 @@ TIMELINE = 200
 DECISIONS = 50
 RETRY_S = 60.0
 """A refused rollback is not decided again sooner than this."""
-FIRM = frozenset({"person", "retry", "refused"})
+FIRM = frozenset({"person", "retry", "refused", "migration"})
 """Holds that no probe's answer may end or replace."""
 SIGNAL = "signal:"
 """Begins the criterion of a signal, which stays true until somebody acts on it."""
@@ -155,7 +155,10 @@ def begin(step: Step, trigger: Trigger, *, by: str = "") -> None:
     during = f" in the {window.value.replace('_', ' ')} window" if window else ""
     who = f" on the word of {by}" if by else ""
     reason = f"{verb} {messages.place(watch)} from {watch.revision} to {goal}{who}: {trigger.sentence}{during}."
-    watch.rollback = Rollback(trigger=trigger, decided_at=watch.at, before=watch.split, by=by)
+    tried = not by and triable.wanted(watch, trigger)
+    watch.rollback = Rollback(
+        trigger=trigger, decided_at=watch.at, step="trial" if tried else "whole", before=watch.split, by=by
+    )
     watch.hold = None
     watch.warming = watch.versus = None
     watch.pending_trigger = None

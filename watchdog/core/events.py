@@ -9,6 +9,7 @@ from watchdog.core.model import (
     Sample,
     Split,
     Tag,
+    TrialMark,
 )
 from watchdog.core.probing import ProbeAnswer, Purpose, Role
 
@@ -26,7 +27,7 @@ class Lag:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """Where a rollback would go. `source` says who named it: `caller`, `discovery`, `journal`, `ready_revisions`,
-    `none`."""
+    `trial` (the mark of a trial rollback under way), `none`."""
 
     split: Split = field(default_factory=Split)
     source: str = "none"
@@ -74,6 +75,9 @@ class Opened:
     """The revision was rolled back before and serves again: watched without writing, whatever the policy's mode."""
     rolled_back: str = ""
     """The revision that the service's annotation named as rolled back when the watch opened: what is stale later."""
+    trial: TrialMark | None = None
+    """A trial rollback of the revision that was found under way on the service, by a watchdog that remembers nothing of
+    it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +167,8 @@ class Writing:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
     """How the traffic write ended: `done`, `refused` (preflight, budget), `observed` (mode), `failed` (the API),
-    `superseded` or `overridden` (somebody else moved traffic first).
+    `superseded` or `overridden` (somebody else moved traffic first), `trial` (a share is with the target now),
+    `put_back` (the trial's share is where it was).
 
     `retry_at`: a refusal that ends by itself (cooldown, daily budget) is decided again then.
     """

@@ -71,6 +71,8 @@ def _rolled_back(e: Explanation) -> list[str]:
     after = f", {span_text(waited)} after the proof" if waited >= WORTH_TELLING_S else ""
     by = f" on the word of {rollback.by}" if rollback.by else ""
     told.append(f"The rollback was decided at {_when(e, rollback.decided_at)}{after}{by}.")
+    if w.trial is not None and w.trial.written_at >= rollback.decided_at:
+        told.append(w.trial.reason or f"A share went to {', '.join(w.trial.targets)} first; nothing is decided yet.")
     if rollback.restored_at is not None:
         told.append(f"{rollback.after} served again at {_when(e, rollback.restored_at)}.")
     if w.outcome not in {None, Outcome.ROLLED_BACK} and w.reason:
@@ -89,6 +91,8 @@ def _hold(h: Held) -> str:
 def _kept(e: Explanation) -> list[str]:
     w = e.watch
     told = [_sentence(w.reason)] if w.reason else []
+    if w.trial is not None and w.trial.put_back_at is not None:
+        told.append(w.trial.reason)
     standing = w.hold if w.hold is not None and w.open else None
     if standing is not None:
         told.append(

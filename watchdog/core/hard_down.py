@@ -7,7 +7,7 @@ rollback help?), so that the answer is there when the proof is.
 from bisect import bisect_left
 from dataclasses import replace
 
-from watchdog.core import decide, evaluate, messages, verdicts
+from watchdog.core import decide, evaluate, messages, trial, verdicts
 from watchdog.core.catalogue import Family
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed
@@ -89,7 +89,8 @@ def _count(step: Step, name: str, answer: ProbeAnswer) -> None:
 
 
 def _confirms(watch: Watch) -> bool:
-    return watch.rollback is None and watch.cutover_at is not None and watch.open
+    undecided = watch.rollback is None or watch.on_trial is not None
+    return undecided and watch.cutover_at is not None and watch.open
 
 
 def _begin(step: Step, event: Probed, answer: ProbeAnswer) -> None:
@@ -203,7 +204,7 @@ def _judge(step: Step, name: str) -> None:
     """Enough failures in a row? Then decide whose fault it is."""
     watch = step.watch
     c = watch.confirmations[name]
-    if not c.complete or watch.rollback is not None or c.last is None:
+    if not c.complete or not _confirms(watch) or c.last is None:
         return
     probe = watch.probe(name)
     lasted = c.last.ended_at - c.started_at
@@ -219,6 +220,10 @@ def _judge(step: Step, name: str) -> None:
         warn_once(step, name, sentence)
         return
     trigger = Trigger(criterion=rule.label, sentence=sentence, probe=name, at=watch.at)
+    if watch.on_trial is not None:
+        if not _sick(watch, c):
+            trial.hurry(step, trigger)
+        return
     if watch.judged_role is Role.PUBLIC and c.own is not None and c.own.ok:
         hold_edge(step, trigger)
         return

@@ -36,6 +36,7 @@ from watchdog.core.model import (
     Share,
     Split,
     Tag,
+    TrialMark,
     Value,
 )
 from watchdog.core.probing import ProbeAnswer, Purpose, Role, StepAnswer
@@ -78,10 +79,32 @@ def decode_split(rows: Any) -> Split:
     return Split(tuple(Share(revision=r, percent=p, latest=latest) for r, p, latest in rows))
 
 
+def encode_mark(mark: TrialMark) -> dict[str, Any]:
+    """A trial's mark; JSON-able."""
+    return {
+        "revision": mark.revision,
+        "at": mark.at,
+        "before": encode_split(mark.before),
+        "after": encode_split(mark.after),
+    }
+
+
+def decode_mark(b: Mapping[str, Any]) -> TrialMark:
+    """The inverse of `encode_mark`."""
+    return TrialMark(
+        revision=b["revision"],
+        at=_number(b["at"]),
+        before=decode_split(b["before"]),
+        after=decode_split(b["after"]),
+    )
+
+
 def _encode_evidence(e: Evidence) -> list[Any]:
     match e:
-        case Counts(bad, total):
+        case Counts(bad, total, ()):
             return ["c", bad, total]
+        case Counts(bad, total, kinds):
+            return ["c", bad, total, dict(kinds)]
         case Value(x):
             return ["v", x if isfinite(x) else None]  # JSON has no NaN
         case Passed():
@@ -96,6 +119,9 @@ def _decode_evidence(row: list[Any]) -> Evidence:
     match row:
         case ["c", bad, total]:
             return Counts(_number(bad), _number(total))
+        case ["c", bad, total, dict(kinds)]:
+            named = tuple(sorted((str(k), _number(n)) for k, n in kinds.items()))
+            return Counts(_number(bad), _number(total), named)
         case ["v", None]:
             return Value(nan)
         case ["v", x]:
@@ -193,6 +219,7 @@ def _encode_opened(e: Opened) -> dict[str, Any]:
         "cold_start": e.cold_start,
         "known_bad": e.known_bad,
         "rolled_back": e.rolled_back,
+        "trial": None if e.trial is None else encode_mark(e.trial),
     }
 
 
@@ -221,6 +248,7 @@ def _decode_opened(at: float, b: Mapping[str, Any]) -> Opened:
         cold_start=b["cold_start"],
         known_bad=b.get("known_bad", False),
         rolled_back=b.get("rolled_back", ""),
+        trial=decode_mark(b["trial"]) if b.get("trial") else None,  # journals from before there were trials lack it
     )
 
 

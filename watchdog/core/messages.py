@@ -119,6 +119,8 @@ def _actions(watch: Watch, note: IncidentNote | None) -> list[str]:
     found = ["ack"] if incident.acknowledged_at is None else []
     if undone and watch.cutover_at is not None and watch.target.split.shares:
         found.append("rollback")
+    if watch.on_trial is not None:
+        return [*found, "rollback", "hold"]
     if rollback is None and (watch.hold is None or watch.hold.kind != "person"):
         found.append("hold")
     return found
@@ -152,6 +154,8 @@ def status(watch: Watch) -> str:
     if watch.open and trouble:
         over = watch.incident is not None and not watch.incident.open
         return f"{where}: {trouble}" + ("; the incident is over" if over else "")
+    if watch.open and watch.on_trial is not None:
+        return f"{where}: on trial, {watch.split}"
     if watch.outcome is not None and not watch.open:
         return f"{where}: {watch.outcome.value.replace('_', ' ')} – {watch.revision}"
     window = watch.window

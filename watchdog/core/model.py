@@ -72,10 +72,12 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """`bad` among `total` events in the sample's interval."""
+    """`bad` among `total` events in the sample's interval. `kinds` tells how the bad ones failed (`500`, `503`, …), in
+    order of their names, where the source knows it."""
 
     bad: float
     total: float
+    kinds: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +191,23 @@ class Tag:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrialMark:
+    """What is written on the service while a trial rollback runs: whose traffic is tried, since when (Unix seconds),
+    the split to put back, and the split of the trial. With it a watchdog that has lost everything else can go on."""
+
+    revision: str
+    at: float
+    before: Split
+    after: Split
+
+    @property
+    def gains(self) -> dict[str, int]:
+        """The revisions that the trial gave traffic to, and how many percent."""
+        had = self.before.percents()
+        return {r: p - had.get(r, 0) for r, p in self.after.percents().items() if p > had.get(r, 0)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceState:
     """What the Admin API says of a service right now."""
 
@@ -209,9 +228,18 @@ class ServiceState:
     ready_message: str = ""
     rolled_back: str = ""
     """Value of the service annotation `deploy-watchdog/rolled-back`: the revision a watchdog took traffic from."""
+    trial: TrialMark | None = None
+    """The annotation `deploy-watchdog/trial`, as it was written; whether it still holds, `trial_of` says."""
     last_modifier: str = ""
     client_name: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    def trial_of(self, revision: str) -> TrialMark | None:
+        """The trial of a revision that is under way: its mark is there, and the split is still what it says."""
+        mark = self.trial
+        if mark is None or mark.revision != revision or not self.desired.same_traffic(mark.after):
+            return None
+        return mark
 
     def tag_url(self, revision: str) -> str | None:
         """The first tag URL that reaches the revision."""

@@ -10,6 +10,7 @@ from watchdog.core import (
     messages,
     promotion,
     recovery,
+    trial,
 )
 from watchdog.core.decide import Step
 from watchdog.core.events import Noticed, Target, TrafficSeen, Written
@@ -39,6 +40,9 @@ def cut_over(step: Step, at: float) -> None:
 def traffic(step: Step, event: TrafficSeen) -> None:
     """The service's traffic as read: nothing new, a promotion, a step back, or somebody took it away."""
     watch = step.watch
+    if trial.returned(watch, event):
+        watch.tags = event.tags
+        return
     before, now = watch.split.percent_of(watch.revision), event.split.percent_of(watch.revision)
     watch.split, watch.tags = event.split, event.tags
     if watch.cutover_at is None:
@@ -60,10 +64,16 @@ def _while_rolling_back(step: Step, event: TrafficSeen) -> None:
     watch = step.watch
     rollback = watch.rollback
     assert rollback is not None  # noqa: S101 - the caller checked
-    if rollback.stage in {"failed", "observed"} and not event.split.percent_of(watch.revision):
+    mine = event.split.percent_of(watch.revision)
+    if rollback.stage in {"failed", "observed", "trial"} and not mine:
         _gone(step, event)
         return
-    gone = rollback.restored_at is not None or not event.split.percent_of(watch.revision)
+    if rollback.stage == "trial":
+        trial.traffic(step, event)
+        if watch.rollback is None and mine > rollback.before.percent_of(watch.revision):
+            _promoted(step, rollback.before.percent_of(watch.revision), mine)
+        return
+    gone = rollback.restored_at is not None or not mine
     if rollback.written_at is not None and gone and event.newer and not event.split.same_traffic(rollback.after):
         reason = f"Rolled back to {rollback.after}; a newer revision has taken over since."
         ending.end(step, Outcome.ROLLED_BACK, reason)

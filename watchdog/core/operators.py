@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 
-from watchdog.core import decide, escalation, incidents, messages
+from watchdog.core import decide, escalation, incidents, messages, trial
 from watchdog.core.decide import Step
 from watchdog.core.events import Operated
 from watchdog.core.model import State
@@ -70,6 +70,8 @@ def _came_late(step: Step, event: Operated, who: str) -> bool:
 
 def _rollback(step: Step, event: Operated, who: str, said: str) -> None:
     watch = step.watch
+    if trial.hurry(step, Trigger(criterion="operator", sentence=f"{who} asked for it{said}", at=watch.at)):
+        return
     if watch.rollback is not None and (watch.rollback.stage not in UNDONE or watch.rollback.written_at is not None):
         step.note("ignored", f"{who} asked for a rollback{said}; this watch has had its one already.")
         return
@@ -167,6 +169,8 @@ def _say(step: Step, kind: str, sentence: str) -> None:
 
 def _hold(step: Step, who: str, said: str) -> None:
     watch = step.watch
+    if trial.stop(step, who, said):
+        return
     if watch.rollback is not None and watch.rollback.stage != "observed":
         step.note("ignored", f"{who} asked to hold{said}; the rollback has begun already.")
         return

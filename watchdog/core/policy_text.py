@@ -160,7 +160,7 @@ def _rollback_cells(policy: Policy) -> list[tuple[str, ...]]:
     r = policy.rollback
     trial = "all traffic at once"
     if r.trial is not None:
-        trial = f"{format_share(r.trial)} of traffic first, from a later version on; this one moves all at once"
+        trial = f"{format_share(r.trial)} of traffic first, where prompt counts raised the alarm"
     cells = [
         ("mode", f"{r.mode}: {_MODES[r.mode]}"),
         ("trial", trial),

@@ -3,14 +3,14 @@
 from dataclasses import replace
 from math import inf
 
-from watchdog.core import decide, messages
+from watchdog.core import decide, messages, trial
 from watchdog.core.catalogue import Family
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed, TrafficSeen, Writing, Written
 from watchdog.core.model import Counts, Missing, Outcome, Sample, Split, State, Value
 from watchdog.core.series import Point, Series
 from watchdog.core.state import ProbeState, Rollback, Watch
-from watchdog.core.text import span, when
+from watchdog.core.text import share, span, when
 
 NO_HELP_AFTER_S = 90.0
 """Routing is asynchronous and caches linger: "did not help" is said no sooner than this after it (DESIGN 5.6)."""
@@ -38,6 +38,10 @@ def _page_begun(step: Step, after: Split, trouble: str) -> None:
     if trouble:
         did = f"Trying to move traffic to {goal}; Cloud Run does not take it yet ({trouble}). Tried for about a minute."
         todo = f"If no result follows in two minutes: {messages.by_hand(watch)}."
+    elif rollback.step == "trial":
+        part, to = share(watch.rules.policy.rollback.trial or 0.0), watch.target.split
+        did = f"Moving {part} of its traffic to {to} first, to see within a minute or so whether going back helps."
+        todo = "Wait for the result. `watchdog rollback` moves all of it now, `watchdog hold` puts it back."
     else:
         did, todo = f"Moving traffic to {goal} now.", "Wait for the result, which follows within seconds."
     step.open_incident(title, criterion=trigger.criterion)
@@ -66,10 +70,14 @@ def written(step: Step, event: Written) -> None:
     if rollback is None:
         return
     match event.result:
+        case "trial":
+            _page_begun(step, event.after, "")
+            trial.begun(step, event)
+        case "put_back":
+            trial.put_back(step, event)
         case "done":
-            watch.rollback = replace(
-                rollback, stage="settling", written_at=event.at, before=event.before, after=event.after
-            )
+            before = event.before if trial.of_rollback(watch) is None else rollback.before
+            watch.rollback = replace(rollback, stage="settling", written_at=event.at, before=before, after=event.after)
             watch.state = State.VERIFYING
             _page_begun(step, event.after, "")
             step.note("rollback", f"Traffic written: {event.after}. {event.reason}".strip())
@@ -86,6 +94,8 @@ def written(step: Step, event: Written) -> None:
             why = messages.why_unwritten(watch)
             todo = f"Roll back if you agree: `watchdog rollback {watch.id} --reason …`, or {messages.by_hand(watch)}."
             _failed(step, "Would have rolled back", sentence, todo, did=f"Nothing was moved: {why}.")
+        case "refused" if trial.cannot_finish(step, event.reason):
+            pass
         case "refused":
             todo = f"Move traffic by hand if you must: {messages.by_hand(watch)}."
             decide.refuse(step, rollback.trigger, event.reason, todo, retry_at=event.retry_at)
@@ -387,7 +397,7 @@ def _recovered(step: Step, rollback: Rollback, *, proven: bool) -> None:
             did=f"Traffic is on {rollback.after} since {when(rollback.restored_at or watch.at, watch.at)}.",
             over=over,
             todo=f"Find the cause in {watch.revision}. " + messages.unpin(watch),
-            evidence=[("proof", rollback.trigger.sentence)],
+            evidence=[("proof", rollback.trigger.sentence), *trial.evidence(watch)],
             after=rollback.after,
             incident=step.resolve_incident(),
             broadcast=True,

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from watchdog.core import coverage, escalation, promotion, recovery, verdicts
+from watchdog.core import coverage, escalation, promotion, recovery, trial, verdicts
 from watchdog.core.catalogue import Family
 from watchdog.core.model import Verdict
 from watchdog.core.rules import Rule
 from watchdog.core.state import RuleState, Watch
 from watchdog.core.text import iso, reading, share
+from watchdog.core.two_arms import Served
 
 
 def view(watch: Watch) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def view(watch: Watch) -> dict[str, Any]:
         "criteria": [_criterion(watch, i) for i in range(len(watch.rules.rules))],
         "probes": [_probe(watch, name) for name in watch.rules.policy.probes],
         "rollback": _rollback(watch),
+        "trial": _trial(watch),
         "hold": {"reason": watch.hold.reason, "since": iso(watch.hold.since), "kind": watch.hold.kind}
         if watch.hold
         else None,
@@ -193,6 +195,33 @@ def _rollback(watch: Watch) -> dict[str, Any] | None:
         "requests_needed": needed if needed < 1e12 else None,
         "reason": r.reason,
     }
+
+
+def _trial(watch: Watch) -> dict[str, Any] | None:
+    """The last trial: what was tried, what both arms showed, and what was said of it."""
+    t = watch.trial
+    if t is None:
+        return None
+    watched, target = trial.arms(t)
+    return {
+        "state": "running" if watch.on_trial is t else "over",
+        "from": t.before.percents(),
+        "to": t.after.percents(),
+        "trigger": t.trigger.criterion,
+        "written_at": iso(t.written_at),
+        "routed_at": iso(t.routed_at),
+        "decided_at": iso(t.decided_at),
+        "put_back_at": iso(t.put_back_at),
+        "verdict": t.verdict,
+        "reason": t.reason,
+        "source": t.source,
+        "watched": _served((watch.revision,), watched),
+        "target": _served(t.targets, target),
+    }
+
+
+def _served(revisions: tuple[str, ...], served: Served) -> dict[str, Any]:
+    return {"revisions": list(revisions), "bad": served.bad, "total": served.total, "kinds": dict(served.kinds)}
 
 
 def _incident(watch: Watch) -> dict[str, Any] | None:

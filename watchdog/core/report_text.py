@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from watchdog.core import marks
+from watchdog.core import marks, trial_text
 from watchdog.core.advice import Step, headline, next_steps, release_steps, split_text
 from watchdog.core.text import share
 
@@ -47,6 +47,7 @@ def markdown(
         _facts(view),
         _section("What to do next", _numbered(next_steps(view))),
         _section("How it went", _measures(view, records)),
+        _section("The trial", _trial(view)),
         _section(str((explanation or {}).get("question")), _why(explanation or {})),
         _section("Evidence", _criteria(view)),
         _section("Probes", _probes(view)),
@@ -236,6 +237,7 @@ def _measures(view: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> 
         ("The revision began to serve", cutover),
         ("First failed answer", first_failure(records, decided) if _by_probes(rollback) else None),
         (f"Decided: {rollback.get('trigger') or 'rollback'}", decided),
+        *((name, seconds_of(at)) for name, at in trial_text.steps(view)),
         ("Traffic write accepted", seconds_of(rollback.get("written_at"))),
         ("Old revision serves again", seconds_of(rollback.get("restored_at"))),
         ("Recovery proven", seconds_of(rollback.get("verified_at"))),
@@ -250,6 +252,20 @@ def _measures(view: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> 
     table = _table(("Step", "UTC", "After the step before"), rows)
     said = [_plain(rollback[part]) for part in ("proof", "reason") if rollback.get(part)]
     return "\n\n".join([table, *said])
+
+
+def _trial(view: Mapping[str, Any]) -> str:
+    """What both revisions showed while they served the same users."""
+    trial = view.get("trial") or {}
+    if not trial:
+        return ""
+    rows = [
+        (_code(", ".join(arm["revisions"])), _cell(trial_text.served(arm)), _cell(trial_text.kinds(arm)))
+        for arm in (trial["watched"], trial["target"])
+    ]
+    times = [f"{clock_text(at, tenths=True)} {_plain(name)}" for name, at in trial_text.steps(view) if at]
+    table = _table(("Revision", f"Requests ({_plain(trial.get('source'))})", "Failed with"), rows)
+    return "\n\n".join([_plain(trial_text.sentence(view)), table, "; ".join(times) + "."])
 
 
 def _by_probes(rollback: Mapping[str, Any]) -> bool:

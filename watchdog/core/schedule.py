@@ -39,6 +39,9 @@ class Plan:
     metrics_since: float = 0.0
     control: str | None = None
     """The revision whose counts are read beside it: the one before, while both have traffic."""
+    beside: tuple[str, ...] = ()
+    """Revisions that a trial rollback gave traffic to, whose counts are read from `beside_since` on."""
+    beside_since: float = 0.0
     traffic_every_s: float | None = None
     """How often the service's traffic is read."""
     latency_limits_s: tuple[float, ...] = ()
@@ -60,7 +63,7 @@ def plan(watch: Watch) -> Plan:
     elif rollback is not None and rollback.stage == "verifying" and rollback.restored_at is not None:
         since = rollback.restored_at
         asks |= {Ask(name, Role.PUBLIC, Purpose.VERIFY, 1.0, since) for name in recovery.must_pass(watch)}
-    revision, since = watch.revision, watch.cutover_at
+    revision, since, tried = watch.revision, watch.cutover_at, watch.on_trial
     if moved and rollback is not None:
         revision, since = watch.target.revision, rollback.restored_at or watch.at
     return Plan(
@@ -68,7 +71,9 @@ def plan(watch: Watch) -> Plan:
         metrics=revision,
         metrics_since=since,
         control=None if moved else versus.control(watch),
-        traffic_every_s=TRAFFIC_EVERY_S if watch.state is State.VERIFYING else poll,
+        beside=tried.targets if tried is not None else (),
+        beside_since=tried.written_at if tried is not None else 0.0,
+        traffic_every_s=TRAFFIC_EVERY_S if watch.state is State.VERIFYING or tried is not None else poll,
         latency_limits_s=latency_limits(watch.rules.rules),
     )
 
@@ -85,7 +90,7 @@ def _regular(watch: Watch) -> set[Ask]:
 def _confirming(watch: Watch) -> set[Ask]:
     role = watch.judged_role
     asks: set[Ask] = set()
-    if role is None or watch.rollback is not None:
+    if role is None or (watch.rollback is not None and watch.on_trial is None):
         return asks
     for name, c in watch.confirmations.items():
         roles = {role}

@@ -95,6 +95,10 @@ def fold(service: Service, fact: Fact) -> Service:  # noqa: PLR0911 - one case a
         case "rolled_back":
             recent = tuple(r for r in service.rollbacks if r[0] > fact.at - 2 * DAY_S)
             return replace(service, rollbacks=(*recent, (fact.at, b["target"])), pinned=decode_split(b["before"]))
+        case "trial_put_back":
+            # It was in the daily budget; the cooldown is for a target that traffic was really moved to.
+            recent = tuple(r for r in service.rollbacks if r[0] > fact.at - 2 * DAY_S)
+            return replace(service, rollbacks=(*recent, (fact.at, "")))
         case "release_requested":
             return replace(service, release_on_next=b["on_next"])
         case "released":
@@ -162,6 +166,11 @@ def rolled_back(at: float, *, revision: str, target: str, before: Split) -> Fact
     """Traffic was moved back; `before` is the split with its kinds that `release` restores."""
     body = {"revision": revision, "target": target, "before": encode_split(before)}
     return Fact(at=at, kind="rolled_back", body=body)
+
+
+def tried(at: float, *, revision: str) -> Fact:
+    """A trial rollback of this revision was put back."""
+    return Fact(at=at, kind="trial_put_back", body={"revision": revision})
 
 
 def probes_seen(at: float, *, armed: Mapping[str, str], sick: Iterable[str]) -> Fact:

@@ -20,6 +20,7 @@ from watchdog.core.probing import ProbeAnswer, Role
 from watchdog.core.rules import Rules
 from watchdog.core.series import Series
 from watchdog.core.trend import Trend
+from watchdog.core.two_arms import Served
 
 FRESH_S = 5.0
 """How much older than its schedule the newest answer may be before it no longer says how things are now."""
@@ -158,15 +159,50 @@ class Trigger:
     at: float = 0.0
     bad_share: float | None = None
     """What the counts showed: recovery is proven by as many requests as would show it again."""
+    warm: bool = False
+    """Whether the target has just answered its probes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A share of the watched revision's traffic is with the target, to see whether going back helps.
+
+    `verdict`, once there is one: a `two_arms.Finding`, or why it needed none: `cut_short` (a failing health check, a
+    signal or a person waits for no trial), `undone` (somebody else took the target's share away).
+    """
+
+    trigger: Trigger
+    written_at: float
+    before: Split
+    after: Split
+    targets: tuple[str, ...]
+    """The revisions that gained traffic."""
+    source: str = ""
+    check: str = ""
+    """The feed that judges."""
+    routed_at: float | None = None
+    """When both arms were first seen to serve."""
+    watched: Mapping[tuple[float, float], Served] = field(default_factory=dict)
+    target: Mapping[tuple[float, float, str], Served] = field(default_factory=dict)
+    """By start and end (Unix seconds), and the target's by revision."""
+    verdict: str = ""
+    decided_at: float | None = None
+    put_back_at: float | None = None
+    reason: str = ""
+    """What the verdict says, in one sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollback:
-    """The one rollback of this watch. `stage`: `writing settling verifying done failed refused observed`."""
+    """The one rollback of this watch. `stage`: `writing trial settling verifying done failed refused observed`."""
 
     trigger: Trigger
     decided_at: float
     stage: str = "writing"
+    step: str = "whole"
+    """What is written: a `trial` share, the `whole`, or the trial put `back`."""
+    hurry: Trigger | None = None
+    """What forbids waiting for the trial's counts any longer, while its first write is on its way."""
     before: Split = field(default_factory=Split)
     after: Split = field(default_factory=Split)
     written_at: float | None = None
@@ -307,6 +343,10 @@ class Watch:
     """Proven while paused or waiting for approval."""
     approve_until: float | None = None
     rollback: Rollback | None = None
+    trial: Trial | None = None
+    """The last trial, running or over."""
+    returning: Trial | None = None
+    """A trial that was put back, until Cloud Run shows it."""
     recovery: Mapping[str, Series] = field(default_factory=dict)
     """By source: the trigger's meter restarted on the restored revision."""
     incident: Incident | None = None
@@ -414,6 +454,11 @@ class Watch:
         """Whether the probe's failure may move traffic: it has passed as it is configured now, or nobody could try."""
         known = self.probes.get(name)
         return self.armed_by_hand or name in self.controls_answered or (known is not None and known.armed)
+
+    @property
+    def on_trial(self) -> Trial | None:
+        """The trial that runs now: both arms serve, and nothing is decided yet."""
+        return self.trial if self.rollback is not None and self.rollback.stage == "trial" else None
 
     def proves(self, trigger: Trigger) -> bool:
         """Whether what the trigger proved is still so; a probe must have gone on failing until just now."""

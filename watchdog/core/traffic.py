@@ -72,6 +72,22 @@ def preflight(
     return Go(_give(others, usable, mine), note)
 
 
+def partial(before: Split, goal: Split, watched: str, part: float) -> Split | None:
+    """The split of a trial: this part of the watched revision's traffic, in whole percents, goes where `goal` puts all
+    of it. None when its share cannot be divided."""
+    mine = before.percent_of(watched)
+    had, wanted = before.percents(), goal.percents()
+    gains = {r: p - had.get(r, 0) for r, p in wanted.items() if r != watched and p > had.get(r, 0)}
+    moved = min(max(1, round(mine * part)), mine - 1)
+    if moved < 1 or not gains:
+        return None
+    parts = largest_remainder(list(gains.values()), sum(gains.values()), moved)
+    shares = {**had, watched: mine - moved}
+    for revision, percent in zip(gains, parts, strict=True):
+        shares[revision] = shares.get(revision, 0) + percent
+    return Split.of(shares)
+
+
 def who_moved(service: ServiceState, revisions: Sequence[RevisionState], watched: str) -> StandDown | None:
     """None while the watched revision still serves; else who took it away."""
     if service.split.percent_of(watched):

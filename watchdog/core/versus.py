@@ -73,7 +73,7 @@ def again(step: Step, rule: int, sentence: str) -> None:
 def heir(watch: Watch, held: Hold) -> Trigger | None:
     """Another row of the same counts that is still alarmed when the one that led to the hold has cleared: the same
     fault, so it stays one hold."""
-    if held.kind != HELD or held.trigger.rule is None:
+    if held.kind not in {HELD, "trial", "migration"} or held.trigger.rule is None:
         return None
     first = watch.verdicts[held.trigger.rule]
     for i in watch.rules.rollback:

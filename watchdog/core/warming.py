@@ -58,7 +58,7 @@ def judge(step: Step) -> None:
         return
     latest = {n: warming.answers[n][-1] for n in names(watch) if warming.answers.get(n)}
     if len(latest) == len(names(watch)) and all(a.ok for a in latest.values()):
-        _go(step, warming.trigger)
+        _go(step, replace(warming.trigger, warm=True))
         return
     if watch.at < warming.until:
         return

@@ -24,6 +24,7 @@ from watchdog.core import (
     moves,
     operators,
     recovery,
+    trial,
     versus,
     warming,
 )
@@ -109,6 +110,7 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         step.open_incident(f"Known bad revision serves again: {messages.place(watch)}", "error")
         step.note("known_bad", f"{watch.revision} was rolled back before and serves again: watched without writing.")
     step.notify(_opening(watch))
+    trial.found(step, event)
     watch.due = deadlines.next_deadline(watch)
     return watch, tuple(step.commands)
 
@@ -229,6 +231,7 @@ def _sample(step: Step, sample: Sample) -> None:
         if sample.revision != watch.revision:
             recovery.sampled(step, sample)
         return
+    trial.sampled(step, sample)
     if sample.revision in {"", watch.revision}:
         alarms.act(step, evaluate.fold(watch, sample))
         drift.follow(step, sample)

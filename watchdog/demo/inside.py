@@ -79,7 +79,10 @@ class InsideWorld(World):
         """Nothing that it still wants to do on its way out reaches the store."""
         assert self._grip is not None  # noqa: S101 - it was started
         self._grip.cut = True
+        task = self._task
         await self.stop_daemon()
+        if task is not None and not task.cancelled():
+            task.exception()  # what became of it on its way out is nobody's business
 
     async def stop_daemon(self) -> None:
         """As SIGTERM does."""

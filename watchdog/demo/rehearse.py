@@ -133,7 +133,9 @@ def _rounded(seconds: float | None) -> float | None:
 async def _rehearse(stage: Stage) -> Played:
     """Set the world up, start the daemon, play, and judge the end."""
     drill, world = stage.drill, stage.world
-    await stage.deploy("good", tag="stable" if drill.tagged else None)
+    await stage.deploy("good")
+    if drill.tagged:  # the revision by its name: a tag on what is newest would follow the next deploy
+        await stage.move(LATEST=100, tags={"stable": "good"})
     if drill.cloud.load_per_s:
         await stage.load(drill.cloud.load_per_s)
     if drill.set_up is not None:

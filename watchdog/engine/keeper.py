@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from watchdog.core import service as facts
-from watchdog.core import traffic
+from watchdog.core import traffic, trial
 from watchdog.core import watch as folding
 from watchdog.core.events import Noticed, Opened, Resumed, TrafficSeen, Written
 from watchdog.core.journal import decode
@@ -328,6 +328,10 @@ class Keeper:
     async def _on_written(self, watch: Watch, written: Written) -> None:
         """The bad revision is remembered, the budget is charged, the pin is known: once, however often it is said."""
         now = written.at
+        if written.result == "put_back":
+            await self.remember(facts.tried(now, revision=watch.revision), facts.seen(now, written.after))
+            self._poll_now.set()
+            return
         decided = watch.rollback.decided_at if watch.rollback else now
         if watch.revision in self.service.bad_revisions and any(at >= decided for at, _ in self.service.rollbacks):
             return
@@ -447,17 +451,21 @@ class Keeper:
 
     def _written_by_us(self, revision: str) -> bool:
         """Whether a rollback of an open watch gave it traffic: proven or not, it is no deploy."""
-        rollbacks = [r.watch.rollback for r in self.runners.values()]
-        return any(b.written_at is not None and b.after.percent_of(revision) > 0 for b in rollbacks if b is not None)
+        return any(_gave(r.watch, revision) for r in self.runners.values())
 
     async def _first_sight(self, state: ServiceState, now: float) -> None:
         """On the very first sight what serves is taken as known and proven; a foreground watch proves nothing by it."""
         if not state.split.shares:
             return
         new = [facts.seen(now, state.split)]
-        if self.discover:
+        mark = state.trial_of(state.trial.revision) if state.trial is not None else None
+        if self.discover and mark is None:
             new.append(facts.proven(now, state.split, "served before the first watch"))
         await self.remember(*new)
+        if self.discover and mark is not None and state.split.percent_of(mark.revision):
+            # Whoever began this trial has lost its store, and us with it: what it found bad proves nothing.
+            _log.warning("trial_found", service=str(self.key), revision=mark.revision, split=str(state.split))
+            await self.open(Notice(revision=mark.revision))
 
     def _tell(self, state: ServiceState, now: float) -> None:
         for r in list(self.runners.values()):
@@ -630,6 +638,18 @@ class Keeper:
         if (armed, sick) != (dict(self.service.armed), set(self.service.sick)):
             _log.info("probes_seen", service=str(self.key), armed=sorted(armed), sick=sorted(sick))
             await self.remember(facts.probes_seen(self.tools.clock.now(), armed=armed, sick=sick))
+
+
+def _gave(watch: Watch, revision: str) -> bool:
+    """Whether the watch's rollback has given the revision traffic, or is about to: a trial may be routed before we have
+    folded in that it was written."""
+    rollback = watch.rollback
+    if rollback is None:
+        return watch.returning is not None and revision in watch.returning.targets
+    if rollback.written_at is not None:
+        return rollback.after.percent_of(revision) > 0
+    tried = rollback.step in {"trial", "back"} or trial.of_rollback(watch) is not None
+    return tried and revision in watch.target.split.revisions
 
 
 def _told(notice: Notice, at: float) -> Noticed:

@@ -91,15 +91,17 @@ class Reader:
         """One query a revision, and what it says that is new."""
         plan, fresh = self.plan(), list[Sample]()
         if plan.metrics is not None:
-            fresh += await self._ask(plan, plan.metrics)
-        if plan.control is not None and not self._live:
-            fresh += await self._ask(plan, plan.control, control=True)
+            fresh += await self._ask(plan, plan.metrics, plan.metrics_since)
+        if plan.control is not None and plan.control not in plan.beside and not self._live:
+            fresh += await self._ask(plan, plan.control, plan.metrics_since, control=True)
+        for revision in plan.beside if self._prompt and not self._live else ():
+            fresh += await self._ask(plan, revision, plan.beside_since, control=True)
         return fresh
 
-    async def _ask(self, plan: Plan, revision: str, *, control: bool = False) -> Sequence[Sample]:
+    async def _ask(self, plan: Plan, revision: str, since: float, *, control: bool = False) -> Sequence[Sample]:
         now = self.tools.clock.now()
         behind = max((lag.lag_s + lag.period_s for lag in self.lags), default=sum(NOMINAL))
-        settled = plan.metrics_since + (0.0 if self._prompt else PROPAGATION_S)
+        settled = since + (0.0 if self._prompt else PROPAGATION_S)
         start = max(settled, now - behind - AGAIN_S)
         if start >= now:
             return ()

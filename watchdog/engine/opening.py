@@ -59,7 +59,10 @@ async def open_watch(
     key, now = service.key, tools.clock.now()
     revision = notice.revision or state.latest_created or state.latest_ready
     revisions = await revisions_of(tools, key)
+    mark = state.trial_of(revision)
     target = find_target(notice, state, service, revisions, revision, now)
+    if mark is not None:  # a watchdog that is gone was rolling it back: where to, its mark knows best
+        target = Target(split=_whole(mark.gains), source="trial")
     found = next((r for r in revisions if r.name == revision), None)
     safe = notice.rollback_safe and (found is None or found.rollback_safe)
     serves = state.split.percent_of(revision) > 0
@@ -114,6 +117,7 @@ async def open_watch(
         own_url=_own_url(policy, state),
         known_bad=notice.observe,
         rolled_back=state.rolled_back,
+        trial=mark if policy.rollback.mode != "observe" else None,
         link=f"{tools.page_url}/watches/{watch_id}" if tools.page_url else "",
     )
 

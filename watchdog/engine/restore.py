@@ -1,5 +1,7 @@
 """Carries out a decided rollback by the protocol of DESIGN section 5: read, preflight, compare and swap, read again.
 
+One run is one write: the whole, a trial's share, or that share put back. Which one it is, the watch says.
+
 Whether it may be written is judged by pure functions in `core.traffic` and `core.service`; this only asks and writes.
 """
 
@@ -9,9 +11,9 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from watchdog.core import traffic
+from watchdog.core import traffic, trial
 from watchdog.core.events import Writing, Written
-from watchdog.core.model import RevisionState, ServiceState, Split
+from watchdog.core.model import RevisionState, ServiceState, Split, TrialMark
 from watchdog.core.service import Service, bad_fingerprints, budget
 from watchdog.core.state import Watch
 from watchdog.engine.tools import Tools
@@ -73,21 +75,27 @@ class Restorer:
         return self._written("failed", f"a fault of the watchdog itself ended it ({type(error).__name__}: {error})")
 
     async def _attempt(self) -> Written:
-        watch, tools = self.watch, self.tools
-        key = watch.deploy.service
-        state, revisions = await asyncio.gather(tools.traffic.read(key), self._revisions())
-        facts, now = self.service(), tools.clock.now()
-        by_person = self._by_person
-        if (
-            state.rolled_back == watch.revision != watch.rolled_back_before
-            and state.desired.percent_of(watch.revision) == 0
-            and state.desired.shares
-        ):
+        watch = self.watch
+        state, revisions = await asyncio.gather(self.tools.traffic.read(watch.deploy.service), self._revisions())
+        gone = state.desired.percent_of(watch.revision) == 0 and state.desired.shares
+        if state.rolled_back == watch.revision != watch.rolled_back_before and gone:
             return self._written("done", self._already(), after=state.desired)
+        mark = state.trial_of(watch.revision)
+        if self.step == "back":
+            return await self._put_back(state, revisions or (), mark)
+        if self.step == "trial" and mark is not None:
+            self.before = mark.before
+            return self._written("trial", self._already(), after=mark.after)
+        return await self._move(state, revisions)
+
+    async def _move(self, state: ServiceState, revisions: Sequence[RevisionState] | None) -> Written:
+        """The whole, or a trial's share of it."""
+        watch, now = self.watch, self.tools.clock.now()
         # What somebody has just written counts although it is not routed yet, else we would undo it.
         coming = replace(state, split=state.desired) if state.ready is None and state.desired.shares else state
+        known_bad = bad_fingerprints(self.service(), now)
         verdict = traffic.preflight(
-            coming, revisions, watched=watch.revision, target=watch.target.split, known_bad=bad_fingerprints(facts, now)
+            coming, revisions, watched=watch.revision, target=watch.target.split, known_bad=known_bad
         )
         if isinstance(verdict, traffic.StandDown):
             if verdict.result == "done":
@@ -96,16 +104,28 @@ class Restorer:
         if isinstance(verdict, traffic.Refuse):
             return self._written("refused", verdict.reason)
         self.before = state.split
-        over = budget(facts, watch.rules.policy, target=watch.target.revision, at=now)
-        if over is not None and not by_person:
-            return self._written("refused", over[0], retry_at=over[1])
-        if watch.rules.policy.rollback.mode == "observe" and not by_person:
+        refused = self._over_budget(now)
+        if refused is not None:
+            return refused
+        if watch.rules.policy.rollback.mode == "observe" and not self._by_person:
             return self._written(
                 "observed", f"would have moved traffic from {state.split} to {verdict.split}", after=verdict.split
             )
-        self._tell(verdict.split)
-        await self._write(state, verdict.split)
+        share = watch.rules.policy.rollback.trial if self.step == "trial" else None
+        part = traffic.partial(coming.split, verdict.split, watch.revision, share) if share is not None else None
+        self._tell(part if part is not None else verdict.split)
+        if part is not None:
+            self.before = coming.split
+            begun = TrialMark(revision=watch.revision, at=now, before=coming.split, after=part)
+            await self._write(state, part, rolled_back=None, mark=begun)
+            return self._written("trial", verdict.note, after=part)
+        await self._write(state, verdict.split, rolled_back=watch.revision)
         return self._written("done", verdict.note, after=verdict.split)
+
+    @property
+    def step(self) -> str:
+        """What is to be written: `trial`, `whole` or `back`."""
+        return self.watch.rollback.step if self.watch.rollback is not None else "whole"
 
     @property
     def _by_person(self) -> bool:
@@ -116,16 +136,39 @@ class Restorer:
         if self.told or (self.watch.rules.policy.rollback.mode == "observe" and not self._by_person):
             return
         self.told = True
-        _log.info("rollback_starts", watch=self.watch.id, split=str(after), trouble=trouble)
+        _log.info("rollback_starts", watch=self.watch.id, split=str(after), step=self.step, trouble=trouble)
         self.begun(Writing(at=self.tools.clock.now(), after=after, trouble=trouble))
 
-    async def _write(self, state: ServiceState, split: Split) -> None:
+    def _over_budget(self, now: float) -> Written | None:
+        watch = self.watch
+        if self._by_person or trial.of_rollback(watch) is not None:  # trial and whole are one rollback in the budget
+            return None
+        over = budget(self.service(), watch.rules.policy, target=watch.target.revision, at=now)
+        return self._written("refused", over[0], retry_at=over[1]) if over is not None else None
+
+    async def _put_back(
+        self, state: ServiceState, revisions: Sequence[RevisionState], mark: TrialMark | None
+    ) -> Written:
+        """Put the trial's share back, unless somebody else has moved traffic since: theirs stands."""
+        moved = traffic.who_moved(replace(state, split=state.desired), revisions, self.watch.revision)
+        if moved is not None:
+            return self._written(moved.result, moved.reason, after=state.desired)
+        if mark is None:
+            return self._written("put_back", "", after=state.desired)
+        self.before = state.desired
+        await self._write(state, mark.before, rolled_back=None)
+        return self._written("put_back", "", after=mark.before)
+
+    async def _write(
+        self, state: ServiceState, split: Split, *, rolled_back: str | None, mark: TrialMark | None = None
+    ) -> None:
         try:
             await self.tools.traffic.move(
                 self.watch.deploy.service,
                 split,
                 resource_version=state.resource_version,
-                rolled_back=self.watch.revision,
+                rolled_back=rolled_back,
+                trial=mark,
             )
         except TemporaryError as error:
             self.unsure = self.unsure or not isinstance(error, ConflictError)

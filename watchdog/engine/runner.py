@@ -55,7 +55,7 @@ class Hooks:
 
     service: Callable[[], Service]
     service_url: Callable[[], str]
-    on_written: Callable[[Watch, Written], Awaitable[None]]
+    on_written: Callable[[Watch, Written], Coroutine[Any, Any, None]]
     on_proven: Callable[[Watch], Awaitable[None]]
 
 
@@ -80,6 +80,7 @@ class WatchRunner:
     _letters: set[int] = field(default_factory=set)
     _tasks: dict[object, asyncio.Task[None]] = field(default_factory=dict)
     _restoring: asyncio.Task[None] | None = None
+    _remembering: asyncio.Task[None] | None = None
     _shown_at: float = float("-inf")
     _shown: tuple[object, ...] = ()
     _group: asyncio.TaskGroup | None = None
@@ -288,12 +289,15 @@ class WatchRunner:
             _log.warning("powerless", watch=self.watch.id)
             return
         trigger = self.watch.rollback.trigger.criterion if self.watch.rollback else "operator"
-        if written.result in {"done", "refused", "failed", "observed"}:
+        result = "refused" if written.result == "put_back" else written.result
+        if result in {"done", "refused", "failed", "observed"}:
             name = self.watch.deploy.service.name
-            self.tools.metrics.rollbacks_total.labels(name, rollback_trigger(trigger), written.result).inc()
+            self.tools.metrics.rollbacks_total.labels(name, rollback_trigger(trigger), result).inc()
         self.put(written)
         if written.result == "done":
             await self.hooks.on_written(self.watch, written)
+        elif written.result == "put_back":  # on its own: what is remembered of it must not delay the next rollback
+            self._remembering = self._spawn("put_back", self.hooks.on_written(self.watch, written))
 
     # --- activities ------------------------------------------------------------------------------------------------
 
@@ -330,7 +334,7 @@ class WatchRunner:
             self._woken.set()
 
     async def _stop_all(self) -> None:
-        tasks = [*self._tasks.values(), *([self._restoring] if self._restoring else [])]
+        tasks = [*self._tasks.values(), *(t for t in (self._restoring, self._remembering) if t is not None)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -166,11 +166,16 @@ def _evidence(bucket: Bucket | Missing, query: MetricQuery) -> Mapping[str, Evid
     """Every check of one bucket that the query asks for."""
     found: dict[str, Evidence] = {}
     if not query.metrics or "error_rate" in query.metrics:
-        found["error_rate"] = bucket if isinstance(bucket, Missing) else Counts(bucket.bad, bucket.total)
+        found["error_rate"] = bucket if isinstance(bucket, Missing) else _errors(bucket)
     for limit_s in query.latency_limits_s:
         slow = bucket if isinstance(bucket, Missing) else Counts(bucket.slower(limit_s), len(bucket.latencies))
         found.update(dict.fromkeys(_limit_checks(limit_s), slow))
     return found
+
+
+def _errors(bucket: Bucket) -> Counts:
+    kinds = tuple(sorted((str(status), float(n)) for status, n in bucket.kinds.items()))
+    return Counts(bucket.bad, bucket.total, kinds)
 
 
 def _rate(minute: Read) -> Evidence:

@@ -58,12 +58,16 @@ class Bucket:
     bad: int = 0
     weight: float = 0.0
     latencies: "array[float]" = field(default_factory=lambda: array("d"))
+    kinds: dict[int, int] = field(default_factory=dict)
+    """Server errors by status."""
     _slower: dict[float, int] = field(default_factory=dict)
 
     def add(self, entry: Entry, weight: float) -> None:
         """Count one request."""
         self.total += 1
-        self.bad += entry.status >= 500
+        if entry.status >= 500:
+            self.bad += 1
+            self.kinds[entry.status] = self.kinds.get(entry.status, 0) + 1
         self.weight += weight
         if entry.latency_s is not None:
             self.latencies.append(entry.latency_s)

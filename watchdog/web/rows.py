@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from watchdog.core import trial_text
 from watchdog.core.advice import LOUD
 from watchdog.core.report_text import clock_text, date_text, is_silent, offset_text, percent_text, seconds_of, span_text
 from watchdog.core.text import iso
@@ -157,11 +158,17 @@ def rollback_lines(view: Mapping[str, Any]) -> Sequence[Line]:
         ("restored_at", "info", "The old revision serves again"),
         ("verified_at", "good", "Recovery proven"),
     )
-    return [
-        Line(at=moment(rollback[name], decided), kind=name, text=text, tone=tone)
+    found = [
+        (seconds_of(rollback[name]) or 0.0, Line(at=moment(rollback[name], decided), kind=name, text=text, tone=tone))
         for name, tone, text in steps
         if rollback.get(name)
     ]
+    found += [
+        (seconds_of(at) or 0.0, Line(at=moment(at, decided), kind="trial", text=text, tone="warn"))
+        for text, at in (trial_text.steps(view) if rollback else ())
+        if at
+    ]
+    return [line for _, line in sorted(found, key=lambda pair: pair[0])]
 
 
 def lines(view: Mapping[str, Any], part: str) -> Sequence[Line]:
