@@ -81,8 +81,21 @@ def next_steps(view: Mapping[str, Any]) -> Sequence[Step]:
     known = _BY_OUTCOME.get(str(ending)) if ending else _BY_STATE.get(str(view.get("state")))
     steps = [*(known or _unknown)(view)]
     if incident.get("opened_at") and not (incident.get("acknowledged_at") or incident.get("resolved_at")):
-        steps.append(Step("Say that you have it, so that nobody else is woken.", f"watchdog ack {_id(view)}"))
+        upcoming = incident.get("next_page_to")
+        said = f"Say that you have it, or {upcoming} is paged at {_time(incident)}." if upcoming else _HAVE_IT
+        steps.append(Step(said, f"watchdog ack {_id(view)}"))
+    elif incident.get("opened_at") and not incident.get("resolved_at") and not view.get("ended_at"):
+        by = incident.get("acknowledged_by") or "Somebody"
+        steps.append(Step(f"{by} has it. When it is over, say so.", f"watchdog resolve {_id(view)}"))
     return steps
+
+
+_HAVE_IT: Final = "Say that you have it, so that nobody else is woken."
+
+
+def _time(incident: Mapping[str, Any]) -> str:
+    """The time of day of the next page, UTC, from its ISO 8601."""
+    return f"{str(incident.get('next_page_at'))[11:19]} UTC"
 
 
 def release_steps(view: Mapping[str, Any]) -> Sequence[Step]:

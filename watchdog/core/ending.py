@@ -33,6 +33,7 @@ def end(step: Step, outcome: Outcome, reason: str) -> None:
             evidence=[("broke again, not told", f"{label}: {n} times") for label, n in watch.muted.items()],
             incident=incident,
             broadcast=bool(left),
+            change=outcome is Outcome.ROLLED_BACK,
         )
     )
 
