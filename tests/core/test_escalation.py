@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.core.drive import DOWN, T0, TEXT, Drive, opening
 from watchdog.core import escalation
@@ -188,3 +190,40 @@ def test_a_word_that_comes_late_does_not_overrule_a_newer_one() -> None:
     assert drive.watch.incident.acknowledged_by == "ada"
     drive.operate("assign", 810, said_at=T0 + 809, name="Grace")
     assert drive.messages("note")[-1]["happened"].startswith("ada passed it on to Grace")
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["ack", "unack", "resolve", "down", "away"]), st.floats(1.0, 5000.0)), max_size=12
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_whatever_people_do_nobody_is_paged_early_twice_or_after_they_said_they_have_it(
+    steps: list[tuple[str, float]],
+) -> None:
+    drive = paged()
+    at, acked, seen, top = 60.0, False, 0, 1
+    for what, wait in steps:
+        before = drive.watch.incident
+        at += wait
+        if what == "away":
+            drive.put(Resumed(at=T0 + at, down_since=drive.watch.at))
+        elif what == "down":
+            drive.probe(DOWN, at)
+        else:
+            drive.operate(what, at)
+        new = drive.messages("escalation")[seen:]
+        seen += len(new)
+        assert not (acked and new), "they have it"
+        assert before is not None
+        for page in new:
+            assert page["level"] >= top, "never down the ladder"
+            assert page["at"] >= before.climbs_from + before.ladder[page["level"] - 1].after_s, "never early"
+            top = page["level"]
+        if what == "away":
+            assert len(new) <= 1, "only the highest that is overdue"
+        incident = drive.watch.incident
+        assert incident is not None
+        acked = incident.acknowledged_at is not None or not incident.open
+    levels = [page["level"] for page in drive.messages("escalation")]
+    assert all(levels.count(level) == 1 for level in levels if level < 4)

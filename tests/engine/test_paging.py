@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.engine.world import BAD, DOWN, Cloud, emulated, eventually, kept, policy_text
+from tests.engine.world import BAD, DOWN, Cloud, House, emulated, eventually, kept, policy_text
 from watchdog.core.policy import Policy
 from watchdog.policy_file import parse_policy
 
@@ -27,6 +27,10 @@ def keys(cloud: Cloud) -> list[tuple[str, str]]:
     return [(page["event_action"], page["dedup_key"].rpartition("/")[2]) for page in cloud.pages()]
 
 
+def sample(house: House, name: str) -> float | None:
+    return house.tools.metrics.registry.get_sample_value(name)
+
+
 async def test_the_ladder_survives_a_restart_and_ends_with_an_acknowledgement(tmp_path: Path) -> None:
     async with emulated() as cloud:
         async with kept(cloud, tmp_path / "w.db", laddered()) as house:
@@ -43,6 +47,7 @@ async def test_the_ladder_survives_a_restart_and_ends_with_an_acknowledgement(tm
             await eventually(lambda: ("trigger", "3") in keys(cloud), "the highest overdue level")
             await house.tell(runner, "operator", verb="ack", by="ada")
             await eventually(lambda: ("acknowledge", "3") in keys(cloud), "acknowledged at every level")
+            assert sample(house, "watchdog_incident_ack_seconds_count") == 1
             await house.tell(runner, "operator", verb="resolve", by="ada")
             await eventually(lambda: ("resolve", "3") in keys(cloud), "resolved at every level")
     # On a slow machine level 2 may have been paged before the first watchdog was gone.

@@ -102,7 +102,7 @@ def _acknowledge(step: Step, _event: Operated, who: str, _said: str) -> None:
         return
     watch.incident = escalation.acknowledged(incident, watch.at, who)
     step.note("acknowledged", f"Acknowledged by {who}.")
-    step.announce("acknowledged", by=who)
+    step.announce("acknowledged", by=who, seconds=round(watch.at - incident.opened_at, 3))
     step.notify(
         messages.body(
             watch,

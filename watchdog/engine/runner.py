@@ -265,6 +265,8 @@ class WatchRunner:
                     level = _level(event, fields) if self.tools.follow is ignore else logging.INFO
                     _log.log(level, event, **said)
                     self.tools.follow(event, at, fields)
+                    if event == "acknowledged":
+                        self.tools.metrics.incident_ack_seconds.observe(fields["seconds"])
                 case Restore():
                     self._start_restore(command)
                 case Notify():
