@@ -123,7 +123,7 @@ def _opening(watch: Watch) -> messages.Body:
         "observe": "Observe mode: says what would be done, writes nothing.",
     }[mode]
     version = f" (version {watch.deploy.version})" if watch.deploy.version else ""
-    by = f" by {watch.deploy.deployer}" if watch.deploy.deployer else ""
+    by = f" by {watch.deploy.deployer.partition('@')[0]}" if watch.deploy.deployer else ""  # the page has the address
     if watch.known_bad:
         return messages.body(
             watch,
