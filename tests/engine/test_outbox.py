@@ -708,6 +708,28 @@ async def test_where_another_process_carries_the_channel_it_is_given_time_to() -
             assert second.arrived == ["a"], "the store is away for long, and who knows whether the other had it"
 
 
+async def test_what_another_process_sent_meanwhile_is_not_sent_again_when_the_store_is_back() -> None:
+    """Else a trigger that comes after its own resolve would open a second incident."""
+    store, first, second = FlakyStore(), Collector(), Collector()
+    async with running(outbox_of(store, first)):
+        await asyncio.sleep(1.0)
+        standby = outbox_of(store, second, owner="b")
+        async with running(standby):
+            await asyncio.sleep(1.1)
+            both = [message("a"), resolve("b")]
+            standby.offer(both)
+            await put(store, *both)
+            standby.stored(both)
+            store.blown = True
+            await asyncio.sleep(20.0)
+            assert (first.arrived, second.arrived) == ([], ["a", "b"])
+            store.blown = False
+            await asyncio.sleep(20.0)
+            await put(store, message("c"))
+            await asyncio.sleep(5.0)
+    assert (first.arrived, second.arrived) == (["c"], ["a", "b"])
+
+
 async def test_what_is_not_ours_any_more_is_not_sent() -> None:
     store, slack = FlakyStore(), Collector()
     outbox = outbox_of(store, slack)

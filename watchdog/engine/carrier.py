@@ -22,6 +22,8 @@ _LONGEST_WISH_S: Final = 3600.0
 _DEAD_KEPT: Final = 1000
 _OTHERS_S: Final = 10.0
 """How long the store must be away before a message is sent that another process could have carried."""
+_TELL_S: Final = 2.0
+"""After such an absence, how long others have to tell the store what they sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,7 @@ class Carrier:
         """Whether the provider itself asked for patience: then nothing is hastened."""
         self._store_trouble = False
         self._away_since = 0.0
+        self._patient_until = 0.0
         self._dead: OrderedDict[str, str] = OrderedDict()
         """Refused for good while the store could not be told: by key, why."""
         self.held = Held()
@@ -114,8 +117,13 @@ class Carrier:
                     self._start_held(readable=False)
                 else:
                     self._store_answered()
-                    await self._start_due(pending, busy)
-                    self._start_held(readable=True)
+                    # First what others may have sent from memory is told to the store, then the rest is sent.
+                    if self._clock.monotonic() >= self._patient_until:
+                        await self._start_due(pending, busy)
+                        self._start_held(readable=True)
+                    for delivery, receipt in self.held.unrecorded():
+                        if delivery.thread not in self._on_the_way:
+                            await self._record_sent(delivery, receipt)
                     if not ours:
                         self.held.age(self._clock.now())
                 await wait_for_event(self._wake, self._clock, self._pause_s())
@@ -285,6 +293,9 @@ class Carrier:
     def _store_answered(self) -> None:
         if self._store_trouble:
             self._store_trouble = False
+            now = self._clock.monotonic()
+            if now - self._away_since >= _OTHERS_S:
+                self._patient_until = now + _TELL_S
             _log.info("outbox_store_back", channel=self.channel)
 
     async def _stop(self) -> None:

@@ -25,7 +25,7 @@ class Held:
         self._waiting: OrderedDict[str, Delivery] = OrderedDict()
         self._stored: set[str] = set()
         self._stranded: set[str] = set()
-        self._sent: OrderedDict[str, Receipt] = OrderedDict()
+        self._sent: OrderedDict[str, tuple[Delivery, Receipt]] = OrderedDict()
         self._memory: OrderedDict[str, dict[str, str]] = OrderedDict()
 
     def offer(self, deliveries: Sequence[Delivery]) -> None:
@@ -69,13 +69,18 @@ class Held:
         """It was sent, and the store does not know yet."""
         self._waiting.pop(delivery.key, None)
         self._stored.discard(delivery.key)
-        self._sent[delivery.key] = receipt
+        self._sent[delivery.key] = (delivery, receipt)
         while len(self._sent) > MOST:
             self._sent.popitem(last=False)
 
     def receipt(self, key: str) -> Receipt | None:
         """What the channel said of a message that the store does not know to be sent."""
-        return self._sent.get(key)
+        found = self._sent.get(key)
+        return found[1] if found is not None else None
+
+    def unrecorded(self) -> Sequence[tuple[Delivery, Receipt]]:
+        """What was sent and stands in the store as waiting, where another process may find it."""
+        return [found for key, found in self._sent.items() if key not in self._stranded]
 
     def remember(self, delivery: Delivery, receipt: Receipt) -> None:
         """What the channel wants to have back with the thread's next message."""
