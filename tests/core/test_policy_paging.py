@@ -80,3 +80,4 @@ def test_silences_mute_what_they_name_until_their_end_and_never_what_moved_traff
     everything = (Silence(until=until, by="Ada", reason="x"),)
     assert silenced({**warning, "kind": "rollback_failed"}, everything, 0.0) is None
     assert silenced({**warning, "incident": {"action": "resolve"}}, everything, 0.0) is None
+    assert silenced({**warning, "kind": "opened", "incident": {"action": "trigger"}}, everything, 0.0) is None

@@ -61,3 +61,23 @@ async def test_the_ladder_survives_a_restart_and_ends_with_an_acknowledgement(tm
     ]
     recipients = {address for entry in cloud.emulator.collected.received("smtp") for address in entry.body["rcpt_tos"]}
     assert {"oncall@barq.example", "lead@barq.example", "manager@barq.example"} <= recipients
+
+
+async def test_what_a_person_silences_is_logged_and_not_sent_and_a_rollback_is_told_all_the_same(
+    tmp_path: Path,
+) -> None:
+    async with emulated() as cloud, kept(cloud, tmp_path / "w.db") as house:
+        until = house.tools.clock.now() + 600
+        quiet = {"severity": "*", "until": until, "by": "ada", "reason": "move"}
+        await house.order("silence", id="s1", **quiet)
+        await eventually(lambda: house.keeper.service.silences, "the silence")
+        await cloud.deploy(BAD, DOWN)
+        runner = await house.watching(BAD)
+        await house.ended(runner)
+        await eventually(lambda: ("resolve", "1") in keys(cloud), "resolved")
+        assert [line["kind"] for line in house.logged("message_silenced")] == ["opened"]
+        assert keys(cloud) == [("trigger", "1"), ("resolve", "1")]
+        titles = [entry.body["text"] for entry in cloud.emulator.collected.received("slack") if "text" in entry.body]
+        assert not [title for title in titles if title.startswith("Watching")]
+        await house.order("silence", id="s1", end=True, by="ada")
+        await eventually(lambda: not house.keeper.service.silences, "its end")

@@ -93,4 +93,6 @@ def silenced(body: Mapping[str, Any], silences: tuple[Silence, ...], now: float)
     incident = body.get("incident") or {}
     if body.get("kind") in NEVER_SILENT or incident.get("action") in {"resolve", "acknowledge"}:
         return None
+    if body.get("kind") == "opened" and incident:  # what was rolled back serves again
+        return None
     return next((s for s in silences if s.fits(body, now)), None)
