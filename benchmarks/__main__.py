@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-NAMES = ("rollback_latency", "fold_speed", "at_rest", "paging")
+NAMES = ("rollback_latency", "trial", "fold_speed", "at_rest", "paging")
 HEAD = """# Benchmarks
 
 Written by `make bench BENCH_ARGS="--write docs/benchmarks.md"`; the command under a title repeats its section.

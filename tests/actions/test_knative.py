@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watchdog.actions import knative
-from watchdog.core.model import ServiceKey, ServiceState, Share, Split, Tag
+from watchdog.core.model import ServiceKey, ServiceState, Share, Split, Tag, TrialMark
 from watchdog.errors import PermanentError
 
 KEY = ServiceKey(project="barq-fleet", region="us-central1", name="api")
@@ -100,6 +100,31 @@ class TestRoundTrip:
             part["spec"].pop("traffic")
         before["metadata"].pop("resourceVersion")
         assert body == before
+
+    @settings(deadline=None)
+    @given(services(), splits(), splits())
+    def test_a_trial_marks_the_service_and_any_other_write_takes_the_mark_away(
+        self, raw: dict[str, Any], before: Split, after: Split
+    ) -> None:
+        mark = TrialMark(revision="api-2", at=1.5, before=before, after=after)
+
+        marked = knative.with_traffic(raw, after, resource_version="AAA", trial=mark)
+        state = knative.service_state(marked, KEY)
+        assert state.trial == mark
+        assert state.trial_of("api-2") == mark
+        assert state.trial_of("api-1") is None
+
+        others = knative.with_traffic(marked, before, resource_version="BBB")
+        others["metadata"]["annotations"][knative.TRIAL] = marked["metadata"]["annotations"][knative.TRIAL]
+        found = knative.service_state(others, KEY).trial_of("api-2")
+        assert (found is None) != before.same_traffic(after), "a split that somebody else wrote is no trial"
+        again = knative.with_traffic(marked, before, resource_version="BBB")
+        assert knative.TRIAL not in again["metadata"]["annotations"]
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"revision": "a"}', '{"revision": "a", "at": "x"}'])
+    def test_a_mark_that_we_did_not_write_is_none(self, text: str) -> None:
+        raw = {"metadata": {"annotations": {knative.TRIAL: text}}, "spec": {}, "status": {}}
+        assert knative.service_state(raw, KEY).trial is None
 
     @settings(deadline=None)
     @given(services(), splits())

@@ -151,3 +151,22 @@ def test_release_restores_the_kind_that_was_there() -> None:
         (Share(revision=D, percent=100, latest=True),)
     )
     assert traffic.released(service({A: 100}), pinned) == pinned
+
+
+@pytest.mark.parametrize(
+    "before, goal, part, wanted",
+    [
+        ({"new": 100}, {"old": 100}, 0.2, {"new": 80, "old": 20}),
+        ({"new": 10, "old": 90}, {"old": 100}, 0.2, {"new": 8, "old": 92}),
+        ({"new": 100}, {"old": 75, "older": 25}, 0.2, {"new": 80, "old": 15, "older": 5}),
+        ({"new": 2, "other": 98}, {"old": 2, "other": 98}, 0.01, {"new": 1, "old": 1, "other": 98}),
+        ({"new": 50, "other": 50}, {"old": 50, "other": 50}, 0.99, {"new": 1, "old": 49, "other": 50}),
+        ({"new": 1, "old": 99}, {"old": 100}, 0.2, None),
+        ({"new": 100}, {"new": 100}, 0.2, None),
+    ],
+)
+def test_a_trial_takes_a_part_of_the_watched_share_only(
+    before: dict[str, int], goal: dict[str, int], part: float, wanted: dict[str, int] | None
+) -> None:
+    found = traffic.partial(Split.of(before), Split.of(goal), "new", part)
+    assert (found.percents() if found else None) == wanted

@@ -26,8 +26,8 @@ DRILL = Drill(
     "the old code, whose health check asks nothing of the database, would fail all of them with a 500.",
     others="A whole rollback turns 30 % of failures into 100 %, and the way forward is closed until somebody has "
     "understood it.",
-    ours="A fifth of the traffic shows it within a minute: put it back, hold whatever else is proven by itself, and "
-    "page: old code cannot serve, migration?",
+    ours="A fifth of the traffic shows it within a minute: put it back, page "
+    "(old code cannot serve: migration?), and hold whatever else is proven.",
     expect=Expect(
         outcomes={"bad": "open"},
         serving={"bad": 100},
