@@ -31,6 +31,7 @@ from watchdog.engine.tools import Follower, Tools, ignore
 from watchdog.errors import ConfigError
 from watchdog.settings import Settings
 from watchdog.sources.http_probe import HttpProber
+from watchdog.sources.journey import HttpJourneys
 from watchdog.store import make_store
 from watchdog.telemetry import Metrics
 from watchdog.transport import GoogleTokens, open_session
@@ -153,6 +154,13 @@ async def build(
         stack.push_async_callback(_close, store)
         prober = HttpProber(clock, id_token=tokens.id_token)
         stack.push_async_callback(prober.close)
+        journeys = HttpJourneys(
+            clock,
+            secrets={name: value.get_secret_value() for name, value in settings.journey.items()},
+            new_run=lambda: secrets.token_hex(6),
+            id_token=tokens.id_token,
+        )
+        stack.push_async_callback(journeys.close)
         given = await _sources(settings, stack, clock, session, tokens, emulated=emulated)
         sources = [wrap_source(s) for s in given]
         notifiers = channels.load(session, clock, settings)
@@ -187,6 +195,7 @@ async def build(
             owner=owner,
             new_id=new_id,
             sources=sources,
+            journeys=journeys,
             channels=[n.channel for n in notifiers],
             lease_ttl_s=settings.lease_ttl_s,
             wake_outbox=outbox.wake,

@@ -6,13 +6,16 @@
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from watchdog.core.journey import Journey
 from watchdog.core.policy import Policy
 from watchdog.core.policy_build import build_policy
 from watchdog.core.policy_grammar import json_schema
 from watchdog.errors import ConfigError
+from watchdog.journey_file import find_journey, load_journey
 from watchdog.yaml_tree import LARGEST_BYTES, Tree, compose, read_text, sentences
 
 __all__ = ["LARGEST_BYTES", "LoadedPolicy", "load_policy", "parse_policy", "schema_text"]
@@ -38,13 +41,38 @@ def parse_policy(text: str, path: Path) -> LoadedPolicy:
     values = tree.read(compose(text, path, begin="version: 1 and service:"))
     if tree.problems and values is None:
         raise ConfigError(*sentences(tree.problems, path))
-    built = build_policy(values)
+    files, beside = _journeys(values, path.parent)
+    built = build_policy(values, files)
     said = {finding.path for _, finding in tree.problems}
     problems = [*tree.problems, *((tree.line(p.path), p) for p in built.problems if p.path not in said)]
     if problems or built.policy is None:
-        raise ConfigError(*sentences(problems, path))
+        raise ConfigError(*sentences(problems, path), *beside)
+    if beside:
+        raise ConfigError(*beside)
     warnings = [(tree.line(w.path), w) for w in built.warnings]
     return LoadedPolicy(built.policy, sentences(warnings, path), path)
+
+
+def _journeys(values: object, folder: Path) -> tuple[dict[str, Journey | str], list[str]]:
+    """The journey files that a policy names, read: the journey, or why there is none; and what is wrong inside them,
+    sentences with their own file and line."""
+    entries = values.get("journeys") if isinstance(values, Mapping) else None
+    found: dict[str, Journey | str] = {}
+    problems: list[str] = []
+    for entry in entries.values() if isinstance(entries, Mapping) else ():
+        name = entry.get("file") if isinstance(entry, Mapping) else None
+        if not isinstance(name, str) or name in found:
+            continue
+        path = find_journey(name, folder)
+        if not path.is_file():
+            found[name] = f"{path} does not exist; it is looked for beside the policy, then among the shipped ones"
+            continue
+        try:
+            found[name] = load_journey(path).journey
+        except ConfigError as error:
+            problems += error.problems
+            found[name] = ""
+    return found, problems
 
 
 # --- the schema ---------------------------------------------------------------------------------------------------

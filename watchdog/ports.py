@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from watchdog.core.journey import Journey
 from watchdog.core.model import RevisionState, Sample, ServiceKey, ServiceState, Split, TrialMark
 from watchdog.core.policy import Policy, ProbeConfig
 from watchdog.core.probing import ProbeAnswer
@@ -47,6 +48,23 @@ class Prober(Protocol):
 
     async def reachable(self, url: str, *, timeout_s: float = 1.0) -> bool:
         """Whether a TCP connection to the URL's host and port opens: is our own network alive?"""
+        ...
+
+
+class Journeys(Protocol):
+    """Runs journeys. Never raises for what the service does: that is the answer."""
+
+    def missing_secrets(self, journey: Journey) -> Sequence[str]:
+        """Names of the secrets that it needs and nobody has set: it cannot be run here."""
+        ...
+
+    async def run(self, journey: Journey, base_url: str, *, auth: str = "none", audience: str = "") -> ProbeAnswer:
+        """Every step in order below `base_url`, until one does not pass, then the cleanup steps.
+
+        Ends within `journey.timeout_s` and half a minute of cleanup. Called off (cancelled), it cleans up all the same,
+        on its own time. `auth` is `none` or `id_token`, whose audience is the service's own URL unless given. The
+        answer's `steps` tell of each one; no text of it holds a secret.
+        """
         ...
 
 

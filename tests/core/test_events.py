@@ -184,7 +184,7 @@ def test_a_reading_that_is_no_number_stays_none(x: float) -> None:
 WHOLE: list[Event] = [opening(), sampled("error_rate", 60.0, Counts(1, 2)), regular("health", fails(T0))]
 WHOLE += [TrafficSeen(at=T0, split=Split.of({"a": 100})), Written(at=T0, result="done", reason=""), Writing(at=T0)]
 OPTIONAL = {("watch_opened", "policy"), ("watch_opened", "before"), ("watch_opened", "trial")}
-OPTIONAL |= {("watch_opened", "known_bad"), ("watch_opened", "rolled_back")}
+OPTIONAL |= {("watch_opened", "known_bad"), ("watch_opened", "rolled_back"), ("watch_opened", "unable")}
 """Keys that older journals may lack."""
 REQUIRED = [
     (encode(event)[0], encode(event)[2], key)

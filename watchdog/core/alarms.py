@@ -51,7 +51,7 @@ def pursue(step: Step) -> None:
         busy = any(x is not None for x in (watch.rollback, watch.warming, watch.versus, watch.hold))
         if busy or watch.pending_trigger is not None or not watch.open:
             return
-        if state.alarmed_at is None or state.decided or rule.row.condition is None:  # `failing` is for confirmations
+        if state.alarmed_at is None or state.decided or rule.by_confirmation:
             continue
         if rule.family is Family.PROBES and state.check in watch.probes and not watch.armed(state.check):
             hard_down.warn_once(step, state.check, state.reason)

@@ -18,6 +18,8 @@ class Family(StrEnum):
     """Requests slower than the limit among all requests, by the evidence meter."""
     PROBES = "probes"
     """Failed probes among all probes, by the evidence meter and by confirmation."""
+    JOURNEYS = "journeys"
+    """Journeys, by confirmation alone."""
     GAUGE = "gauge"
     """Readings, by "4 of the last 5 points"."""
 
@@ -181,6 +183,12 @@ HEALTH_CHECK: Final = "health_check"
 PROBE_PREFIX: Final = "probe."
 """`probe.NAME` is one probe."""
 
+JOURNEYS: Final = "journeys"
+"""All critical journeys of a policy together."""
+
+JOURNEY_PREFIX: Final = "journey."
+"""`journey.NAME` is one journey, as a metric and as the check whose answers it is."""
+
 _QUANTILES: Final = {"p50_latency": 0.5, "p95_latency": 0.95, "p99_latency": 0.99}
 
 
@@ -194,8 +202,29 @@ def is_probe(metric: str) -> bool:
     return metric == HEALTH_CHECK or metric.startswith(PROBE_PREFIX)
 
 
+def is_journey(metric: str) -> bool:
+    """Whether it stands for one journey or for all."""
+    return metric == JOURNEYS or metric.startswith(JOURNEY_PREFIX)
+
+
+def check_words(check: str) -> str:
+    """A probe or a journey as sentences name it: `probe health`, `journey courier`."""
+    if check.startswith(JOURNEY_PREFIX):
+        return f"journey {check.removeprefix(JOURNEY_PREFIX)}"
+    return f"probe {check}"
+
+
 def known_metric(metric: str) -> KnownMetric | None:
-    """The catalogue's entry, also for probes; None for names that only a declaration can explain."""
+    """The catalogue's entry, also for probes and journeys; None for names that only a declaration can explain."""
+    if is_journey(metric):
+        return KnownMetric(
+            name=metric,
+            title="whether people can do what they need the service for",
+            family=Family.JOURNEYS,
+            dimension=Dimension.RATIO,
+            sources=("journeys",),
+            high_is_bad=False,
+        )
     if is_probe(metric):
         return KnownMetric(
             name=metric,

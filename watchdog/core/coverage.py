@@ -26,7 +26,7 @@ def lag(watch: Watch, check: str) -> float:
 def _of_check(watch: Watch, check: str, index: int, until: float) -> float | None:
     """The share of the window for which a check has evidence, by the reckoning of its best feed: a slower one is asked
     for less of the end, and is enough."""
-    if watch.cutover_at is None:
+    if watch.cutover_at is None or not watch.rules.policy.runs_in(check, watch.rules.policy.windows[index].window):
         return None
     start, end = watch.bounds()[index]
     warm = watch.cutover_at + watch.rules.cold_s(check)
@@ -54,7 +54,7 @@ def of_rule(watch: Watch, rule: Rule, index: int, until: float) -> float | None:
     found = [c for c in (_of_check(watch, check, index, until) for check in rule.checks) if c is not None]
     if not found:
         return None
-    return min(found) if rule.family == "probes" else max(found)
+    return min(found) if rule.family in {"probes", "journeys"} else max(found)
 
 
 def watched_until(watch: Watch) -> float:

@@ -78,6 +78,8 @@ class Opened:
     trial: TrialMark | None = None
     """A trial rollback of the revision that was found under way on the service, by a watchdog that remembers nothing of
     it."""
+    unable: Mapping[str, str] = field(default_factory=dict)
+    """Journeys that cannot be run in this watch (`journey.NAME`), and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,11 @@ from bisect import bisect_left
 from dataclasses import replace
 
 from watchdog.core import decide, evaluate, messages, trial, verdicts
-from watchdog.core.catalogue import Family
+from watchdog.core.catalogue import Family, check_words
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed
-from watchdog.core.model import Action, Failed, Missing, Passed, Sample, State, Table, Verdict
+from watchdog.core.model import Action, Failed, Missing, Passed, Sample, Severity, State, Verdict
+from watchdog.core.policy import JourneyConfig
 from watchdog.core.probing import ProbeAnswer, Role
 from watchdog.core.rules import PROBE_SOURCE, Rule
 from watchdog.core.state import Confirmation, ProbeState, Trigger, Watch
@@ -62,14 +63,17 @@ def _remember(watch: Watch, event: Probed) -> None:
     """Keep our own requests that reached the revision, so that they can be taken out of its counts."""
     answer = event.answer
     reached = event.role is Role.OWN or (event.role is Role.PUBLIC and watch.sole)
-    if answer.status is None or not reached:
+    if not reached or (answer.status is None and not any(s.status is not None for s in answer.steps)):
         return
     own = watch.own_requests
+    requests = [(answer.ended_at, answer.status, answer.ended_at - answer.started_at)]
+    if answer.steps:
+        requests = [(s.ended_at, s.status, s.ended_at - s.started_at) for s in answer.steps]
     if own and own[0][0] < event.at - 2 * evaluate.KEEP_OWN_S:
         own = own[bisect_left(own, (event.at - evaluate.KEEP_OWN_S,)) :]
-    request = (answer.ended_at, answer.status >= 500, answer.ended_at - answer.started_at)
-    in_order = not own or own[-1][0] <= request[0]
-    watch.own_requests = (*own, request) if in_order else tuple(sorted((*own, request)))
+    sent = [(at, status >= 500, took) for at, status, took in requests if status is not None]
+    in_order = not own or own[-1][0] <= sent[0][0]
+    watch.own_requests = (*own, *sent) if in_order else tuple(sorted((*own, *sent)))
 
 
 def _count(step: Step, name: str, answer: ProbeAnswer) -> None:
@@ -80,7 +84,8 @@ def _count(step: Step, name: str, answer: ProbeAnswer) -> None:
             state = state._replace(passed=state.passed + 1, streak=0, armed=True, last=answer)
         case Failed():
             if state.streak == 0:
-                step.note("probe", f"Probe {name} failed: {answer.detail or answer.reason}.")
+                said = check_words(name)
+                step.note("probe", f"{said[0].upper()}{said[1:]} failed: {answer.detail or answer.reason}.")
                 step.announce("probe_failed", probe=name, reason=answer.reason, detail=answer.detail)
             state = state._replace(failed=state.failed + 1, streak=state.streak + 1, last=answer)
         case Missing():
@@ -95,7 +100,7 @@ def _confirms(watch: Watch) -> bool:
 
 def _begin(step: Step, event: Probed, answer: ProbeAnswer) -> None:
     watch = step.watch
-    rule = watch.probing.confirm
+    rule = watch.confirm(event.probe)
     confirmation = Confirmation(probe=event.probe, started_at=event.scheduled_at, failed_at=answer.ended_at, rule=rule)
     confirmation = _answered(confirmation, 0, answer)
     watch.confirmations = {**watch.confirmations, event.probe: confirmation}
@@ -194,7 +199,7 @@ def _passed(step: Step, probe: str) -> None:
     held = watch.hold
     if held is not None and held.trigger.probe == probe and held.kind in {"shared", "edge"}:
         _answered_for(watch)
-        decide.release_hold(step, f"probe {probe} passes again")
+        decide.release_hold(step, f"{check_words(probe)} passes again")
     elif not watch.confirmations and watch.state is State.CONFIRMING and watch.warming is None:
         watch.state = State.WATCHING
     step.announce("probe_passed", probe=probe)
@@ -210,8 +215,9 @@ def _judge(step: Step, name: str) -> None:
     lasted = c.last.ended_at - c.started_at
     if probe.startup_s and c.reasons == ("timeout",) and lasted < probe.startup_s:
         return
+    failing = FAILING if name in watch.rules.policy.probes else f"{name} failing"
     sentence = (
-        f"{FAILING}: probe {name} failed {c.failures} times in a row over {span(lasted)} "
+        f"{failing}: {check_words(name)} failed {c.failures} times in a row over {span(lasted)} "
         f"({c.last.detail or c.last.reason}; needed {c.rule.failures})"
     )
     _failing(step, name, failing=True, sentence=sentence)
@@ -235,28 +241,25 @@ def _judge(step: Step, name: str) -> None:
 
 def hold_edge(step: Step, trigger: Trigger) -> None:
     """Users are failed by what stands before the revision."""
+    what = "journey" if trigger.probe in step.watch.rules.policy.journeys else "probe"
     decide.hold(
         step,
         trigger,
         kind="edge",
         reason=(
-            f"{step.watch.revision} answers this probe at its own URL, so the fault is at the edge "
+            f"{step.watch.revision} answers this {what} at its own URL, so the fault is at the edge "
             "(DNS, certificate, load balancer or firewall) and a rollback would not help"
         ),
         todo="Check DNS, the certificate, the load balancer and the firewall in front of the service.",
     )
 
 
-def _row(watch: Watch, name: str) -> Rule | None:
-    """The row that rolls back when this probe is confirmed failing: `health_check failing` or its own."""
+def _row(watch: Watch, name: str, action: Action = Action.ROLLBACK) -> Rule | None:
+    """The row that asks for this when a probe or journey is confirmed failing: `health_check failing`, its own, or any
+    of the journeys' that counts in this window."""
+    window = watch.probing.window
     for rule in watch.rules.rules:
-        row = rule.row
-        if (
-            row.table is Table.IMMEDIATE
-            and row.condition is None
-            and row.action is Action.ROLLBACK
-            and name in rule.checks
-        ):
+        if rule.by_confirmation and rule.row.action is action and name in rule.checks and window in rule.row.windows:
             return rule
     return None
 
@@ -264,29 +267,40 @@ def _row(watch: Watch, name: str) -> Rule | None:
 def warn_once(step: Step, name: str, sentence: str) -> None:
     """Page about a proven failure that must not move traffic, and say why it must not."""
     watch = step.watch
-    if watch.armed(name) and not watch.probe(name).critical:
-        why = "this probe is not critical"
-    elif watch.armed(name):
-        why = "the policy has no `health_check failing` row"
+    check, words = watch.probe(name), check_words(name)
+    journey = isinstance(check, JourneyConfig)
+    what = "journey" if journey else "probe"
+    if not watch.armed(name):
+        why = f"{words} has never passed as it is configured now, so its path, token or expectation may be wrong"
+    elif journey and _row(watch, name, Action.INVESTIGATE) is not None:
+        why = "its row in the policy asks for a person"
+    elif not check.critical:
+        why = f"this {what} is not critical"
     else:
-        why = f"probe {name} has never passed as it is configured now, so its path, token or expectation may be wrong"
+        why = f"the policy has no `{'journeys' if journey else 'health_check'} failing` row"
     reason = f"{sentence}. It does not roll back: {why}."
-    if any(d.criterion == f"probe.{name} failing" for d in watch.decisions):
+    criterion = f"{name} failing" if journey else f"probe.{name} failing"
+    if any(d.criterion == criterion for d in watch.decisions):
         return
-    step.decide(Action.INVESTIGATE, f"probe.{name} failing", reason)
-    step.open_incident(f"{name} failing")
+    pages = check.critical and not journey
+    step.decide(Action.INVESTIGATE, criterion, reason)
+    if pages:
+        step.open_incident(f"{name} failing")
+    todo = "Check the probe's path, expectation and credentials in the policy, then the service."
+    if isinstance(check, JourneyConfig):
+        todo = f"Try it by hand: `watchdog journey {check.file} --url URL` shows each step and what it answered."
     step.notify(
         messages.body(
             watch,
             "warning",
-            severity="critical" if watch.probe(name).critical else "warning",
-            title=f"Probe {name} of {messages.place(watch)} fails",
+            severity="critical" if pages else "warning",
+            title=f"{words[0].upper()}{words[1:]} of {messages.place(watch)} fails",
             happened=sentence + ".",
             did=f"Nothing: {why}.",
             over="No.",
-            todo="Check the probe's path, expectation and credentials in the policy, then the service.",
-            evidence=[("probe", sentence)],
-            incident="trigger" if watch.probe(name).critical else None,
+            todo=todo,
+            evidence=[(what, sentence)],
+            incident="trigger" if pages else None,
         )
     )
 
@@ -302,19 +316,22 @@ def _sick(watch: Watch, c: Confirmation) -> bool:
 
 def _shared(step: Step, trigger: Trigger, c: Confirmation) -> None:
     detail = c.control.detail or c.control.reason if c.control else ""
-    decide.shared(step, trigger, f"fails the same probe ({detail})", inherited=c.probe in step.watch.sick_before)
+    what = "journey" if c.probe in step.watch.rules.policy.journeys else "probe"
+    decide.shared(step, trigger, f"fails the same {what} ({detail})", inherited=c.probe in step.watch.sick_before)
 
 
 def _failing(step: Step, name: str, *, failing: bool, sentence: str) -> None:
     """Bring the `health_check failing` and `probe.NAME failing` rows up to date."""
     watch = step.watch
     for i, rule in enumerate(watch.rules.rules):
-        if rule.row.table is not Table.IMMEDIATE or rule.row.condition is not None or name not in rule.checks:
+        counts = not failing or watch.probing.window in rule.row.windows
+        if not rule.by_confirmation or name not in rule.checks or not counts:
             continue
         state = watch.verdicts[i]
-        if not failing and state.alarmed_at is None:
+        if not failing and (state.alarmed_at is None or _another_fails(watch, rule, name)):
             continue
-        verdict = Verdict.FAIL if failing else Verdict.INCONCLUSIVE
+        broken = Verdict.WARN if rule.row.severity is Severity.WARNING else Verdict.FAIL
+        verdict = broken if failing else Verdict.INCONCLUSIVE
         changed = state._replace(
             verdict=verdict,
             reason=sentence or "passes again; not judged yet",
@@ -323,6 +340,11 @@ def _failing(step: Step, name: str, *, failing: bool, sentence: str) -> None:
             source=PROBE_SOURCE,
         )
         watch.verdicts = (*watch.verdicts[:i], changed, *watch.verdicts[i + 1 :])
+
+
+def _another_fails(watch: Watch, rule: Rule, name: str) -> bool:
+    """Whether the row stays broken by another one of its checks."""
+    return any(c in watch.confirmations and watch.confirmations[c].complete for c in rule.checks if c != name)
 
 
 def probe_share(watch: Watch, name: str) -> str:

@@ -220,6 +220,7 @@ def _encode_opened(e: Opened) -> dict[str, Any]:
         "known_bad": e.known_bad,
         "rolled_back": e.rolled_back,
         "trial": None if e.trial is None else encode_mark(e.trial),
+        "unable": dict(e.unable),
     }
 
 
@@ -249,6 +250,7 @@ def _decode_opened(at: float, b: Mapping[str, Any]) -> Opened:
         known_bad=b.get("known_bad", False),
         rolled_back=b.get("rolled_back", ""),
         trial=decode_mark(b["trial"]) if b.get("trial") else None,  # journals from before there were trials lack it
+        unable=b.get("unable", {}),
     )
 
 

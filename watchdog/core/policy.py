@@ -28,6 +28,7 @@ from watchdog.core.conditions import (
     parse_duration,
     parse_share,
 )
+from watchdog.core.journey import Journey
 from watchdog.core.model import Row, ServiceKey, Severity, Window
 from watchdog.core.paging import Channel, Escalation, Silence
 from watchdog.errors import ConfigError
@@ -39,6 +40,7 @@ __all__ = [
     "Dimension",
     "Expect",
     "Family",
+    "JourneyConfig",
     "MetricConfig",
     "Policy",
     "ProbeConfig",
@@ -134,6 +136,43 @@ class ProbeConfig(_Value):
     """A run of timeouts shorter than this does not count."""
 
 
+class JourneyConfig(_Value):
+    """One journey: what a person does, when it is run, and how a failure is confirmed."""
+
+    name: str
+    """`journey.NAME`, which is also its check."""
+    file: str
+    """As the policy names it."""
+    journey: Journey
+    every_s: float = 300.0
+    windows: tuple[Window, ...] = ()
+    """In which it is run; all of them when empty."""
+    confirm: ConfirmConfig = ConfirmConfig(failures=3, every_s=10.0)
+    critical: bool = True
+    """Whether `journeys` means it too, and whether it has to pass before a rollback is proven to have helped."""
+    auth: Literal["none", "id_token"] = "none"
+    audience: str | None = None
+
+    @property
+    def timeout_s(self) -> float:
+        """For all its steps together."""
+        return self.journey.timeout_s
+
+    @property
+    def url(self) -> None:
+        """A journey has no address of its own: it follows the service, and tags."""
+        return
+
+    @property
+    def startup_s(self) -> float:
+        """Slow starters are not its affair: its steps have their own timeouts."""
+        return 0.0
+
+    def runs_in(self, window: Window) -> bool:
+        """Whether it is run in this window."""
+        return not self.windows or window in self.windows
+
+
 class MetricConfig(_Value):
     """Where a metric's evidence comes from."""
 
@@ -202,7 +241,7 @@ class AlphaConfig(_Value):
     def of(self, metric: str, severity: Severity) -> float | None:
         """What all rows of this metric and severity share; None for gauges, which no meter judges."""
         kind = family(metric)
-        if kind is Family.GAUGE:
+        if kind in {Family.GAUGE, Family.JOURNEYS}:
             return None
         if severity is Severity.WARNING:
             return self.warnings
@@ -223,6 +262,8 @@ class Policy(_Value):
     windows: tuple[WindowConfig, ...]
     """In order, each beginning where the one before ends."""
     probes: Mapping[str, ProbeConfig] = Field(default_factory=dict)
+    journeys: Mapping[str, JourneyConfig] = Field(default_factory=dict)
+    """`journey.NAME` → the journey."""
     metrics: Mapping[str, MetricConfig] = Field(default_factory=dict)
     """Declared metrics, and those that Cloud Run feeds without a declaration."""
     rows: tuple[Row, ...] = ()
@@ -279,6 +320,16 @@ class Policy(_Value):
         """The window that contains this many seconds after the cutover; None before it and after the last one."""
         return next((w for w in self.windows if w.start_s <= elapsed_s < w.until_s), None)
 
+    def check(self, name: str) -> ProbeConfig | JourneyConfig:
+        """The probe or journey of this name. Raises `KeyError` when there is none."""
+        probe = self.probes.get(name)
+        return self.journeys[name] if probe is None else probe
+
+    def runs_in(self, check: str, window: Window) -> bool:
+        """Whether anybody looks at the check in this window; journeys may be left out of some."""
+        journey = self.journeys.get(check)
+        return journey is None or journey.runs_in(window)
+
     def row(self, row_id: str) -> Row | None:
         """The row of this id, if there is one."""
         return next((r for r in self.rows if r.id == row_id), None)
@@ -310,7 +361,7 @@ def p0_of(row: Row) -> float | None:
     before the deploy, whose share is known when the watch opens.
     """
     kind, condition = family(row.metric), row.condition
-    if kind is Family.GAUGE or condition is None:
+    if kind in {Family.GAUGE, Family.JOURNEYS} or condition is None:
         return None
     if kind is Family.LATENCY:
         return round(1.0 - quantile(row.metric), 6)

@@ -7,8 +7,10 @@ there, sound or not, so that one mistake does not drag others behind it.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from watchdog.core.catalogue import JOURNEY_PREFIX
 from watchdog.core.conditions import format_duration, quoted
 from watchdog.core.findings import Finding, Findings, Path
+from watchdog.core.journey import Journey
 from watchdog.core.model import Action, Window
 from watchdog.core.policy import (
     AlphaConfig,
@@ -39,7 +41,7 @@ from watchdog.core.policy_grammar import (
     WindowsFile,
 )
 from watchdog.core.policy_paging import channels_of, escalation_of, silences_of
-from watchdog.core.policy_parts import metrics_of, probes_of
+from watchdog.core.policy_parts import journeys_of, metrics_of, probes_of
 from watchdog.core.policy_rows import RowCompiler, read_immediate
 from watchdog.core.policy_section import listed, mapped
 from watchdog.core.suggest import closest, did_you_mean
@@ -75,10 +77,11 @@ class _Parts:
     rollback: RollbackConfig = field(default_factory=RollbackConfig)
 
 
-def build_policy(data: object) -> Built:
+def build_policy(data: object, journeys: Mapping[str, Journey | str] | None = None) -> Built:
     """Compile the values of a file: mappings with text keys, lists, text, numbers, booleans and None.
 
-    Never raises for what the file says: every mistake is a `Finding`.
+    `journeys`: the journey files that it names, read already, by the name that it gives them; a text says why one could
+    not be read, an empty one that this has been told. Never raises for what the file says: every mistake is a finding.
     """
     findings, parts = Findings(), _Parts()
     if not isinstance(data, Mapping):
@@ -90,7 +93,9 @@ def build_policy(data: object) -> Built:
     parts.windows = _windows(file, findings)
     parts.probes = probes_of(file.get("probes"), parts.windows, findings)
     parts.metrics, measures = metrics_of(file.get("metrics"), findings)
+    made = journeys_of(file.get("journeys"), parts.windows, journeys or {}, findings)
     probe_names = frozenset(mapped(file.get("probes"), ("probes",), None))
+    journey_names = frozenset(mapped(file.get("journeys"), ("journeys",), None))
     written = mapped(file.get("windows", DEFAULT_WINDOWS), ("windows",), None)
     window_names = {closest(name, WindowsFile.words()) for name in written}
     compiler = RowCompiler(
@@ -99,6 +104,10 @@ def build_policy(data: object) -> Built:
             probes=probe_names,
             critical_probes=frozenset(n for n in probe_names if n not in parts.probes or parts.probes[n].critical),
             windows=tuple(w for w in Window if w.value in window_names),
+            journeys=journey_names,
+            critical_journeys=frozenset(
+                n for n in journey_names if f"{JOURNEY_PREFIX}{n}" not in made or made[f"{JOURNEY_PREFIX}{n}"].critical
+            ),
         ),
         findings,
     )
@@ -116,6 +125,7 @@ def build_policy(data: object) -> Built:
         service=parts.service,
         windows=parts.windows,
         probes=parts.probes,
+        journeys=made,
         metrics=parts.metrics,
         rows=tuple(compiler.rows),
         signals=frozenset(compiler.signals),

@@ -6,9 +6,11 @@ models make the JSON Schema that editors use.
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from watchdog.core.catalogue import ALIGNERS, PENDING, REDUCERS, SOURCES, UNITS
+from watchdog.core.conditions import quoted
+from watchdog.core.model import Window
 from watchdog.core.policy_fields import (
     RESERVED_ACTIONS,
     Actions,
@@ -36,11 +38,30 @@ from watchdog.core.policy_paging import ChannelsFile, EscalationFile, SilenceFil
 from watchdog.core.policy_section import EditorSchema, Section
 
 RESERVED_TOP = (
-    *("journeys", "logs", "edge", "jobs", "signoffs", "scale_up"),
+    *("logs", "edge", "jobs", "signoffs", "scale_up"),
     *RESERVED_ACTIONS,
 )
 """Keys that a later version gives a meaning; until then they load with a warning."""
 RESERVED_ROLLBACK = ("tag", "schema_label", "scope", *RESERVED_ACTIONS)
+
+
+def _windows(value: object) -> tuple[Window, ...]:
+    names = [str(w) for w in Window]
+    items = value if isinstance(value, list) else [value]
+    for item in items:
+        if item not in names:
+            raise ValueError(f"{quoted(item)} is not a window; use {', '.join(names)}")
+    if not items:
+        raise ValueError("names no window, so it would never be run")
+    return tuple(w for w in Window if w.value in items)
+
+
+_WINDOW = {"enum": [str(w) for w in Window]}
+_Windows = Annotated[
+    tuple[Window, ...],
+    BeforeValidator(_windows),
+    WithJsonSchema({"anyOf": [_WINDOW, {"type": "array", "items": _WINDOW, "minItems": 1}]}),
+]
 
 
 class ServiceFile(Section):
@@ -121,6 +142,26 @@ class ProbeFile(Section):
     """Whether this probe alone can make `health_check` failing; true by default."""
     startup: Duration | None = None
     """A run of timeouts shorter than this does not count."""
+
+
+class JourneyEntry(Section):
+    """One journey: its file, and when it is run."""
+
+    required: ClassVar = {"file": "journeys/login.yaml"}
+    file: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    """Beside the policy; or one of those that come with Watchdog."""
+    every: Interval | None = None
+    """How often it is run; 5m by default."""
+    windows: _Windows | None = None
+    """In which windows it is run, one or a list; all by default."""
+    confirm: ConfirmFile | None = None
+    """How a failure is confirmed; 3 in a row, 10s apart, by default."""
+    critical: bool | None = None
+    """Whether `journeys` in the tables means it too; true by default."""
+    auth: Annotated[str, *choice("none", "id_token")] | None = None
+    """`id_token` sends a Google ID token with every step."""
+    audience: Url | None = None
+    """The token's audience; the service's URL by default."""
 
 
 class MetricFile(Section):
@@ -275,6 +316,8 @@ class PolicyFile(PlainFile):
     windows: WindowsFile | None = None
     probes: dict[str, ProbeFile] | None = None
     """Name → probe; `health_check` in the tables means all of them."""
+    journeys: dict[str, JourneyEntry] | None = None
+    """Name → journey; `journeys` in the tables means all of them."""
     metrics: dict[str, MetricFile] | None = None
     """Metrics that Cloud Run does not feed by itself."""
     success_criteria: list[CriterionFile] | None = None

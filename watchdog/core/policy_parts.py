@@ -1,11 +1,13 @@
 """The named parts of a policy file, probes and metrics: each checked by itself and against the windows."""
 
 import re
+from collections.abc import Mapping
 from typing import Literal
 
 from watchdog.core.catalogue import (
     BASE_UNITS,
     BUILT_IN,
+    JOURNEY_PREFIX,
     METRICS,
     PENDING,
     SOURCES,
@@ -14,12 +16,14 @@ from watchdog.core.catalogue import (
     Family,
     SourceKind,
     canonical_name,
+    is_journey,
     is_probe,
 )
 from watchdog.core.conditions import format_duration, quoted
 from watchdog.core.findings import Findings, Path
-from watchdog.core.policy import Expect, MetricConfig, ProbeConfig, WindowConfig
-from watchdog.core.policy_grammar import MetricFile, ProbeFile
+from watchdog.core.journey import Journey
+from watchdog.core.policy import ConfirmConfig, Expect, JourneyConfig, MetricConfig, ProbeConfig, WindowConfig
+from watchdog.core.policy_grammar import JourneyEntry, MetricFile, ProbeFile
 from watchdog.core.policy_queries import check_query
 from watchdog.core.policy_section import mapped
 from watchdog.core.suggest import closest, did_you_mean
@@ -90,6 +94,67 @@ def _probe(
     )
 
 
+# --- journeys -----------------------------------------------------------------------------------------------------
+
+
+def journeys_of(
+    value: object, windows: tuple[WindowConfig, ...], files: Mapping[str, Journey | str], findings: Findings
+) -> dict[str, JourneyConfig]:
+    """Every sound journey by its check's name, `journey.NAME`."""
+    made = {}
+    for name, item in mapped(value, ("journeys",), findings).items():
+        path: Path = ("journeys", name)
+        if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name):
+            findings.problem(path, "is no name for a journey; use small letters, digits, _ and -")
+        read = JourneyEntry.read(item, path, findings)
+        found = files.get(read.file, "was not read") if read is not None and read.file is not None else None
+        if isinstance(found, str) and found:
+            findings.problem((*path, "file"), found)
+        config = _journey(name, read, found, path, findings) if read and isinstance(found, Journey) else None
+        if config is None:
+            continue
+        made[config.name] = config
+        known = {w.window for w in windows}
+        for window in config.windows if windows else ():
+            if window not in known:
+                findings.problem((*path, "windows"), f"there is no window {window} in windows")
+    return made
+
+
+def _journey(name: str, read: JourneyEntry, found: Journey, path: Path, findings: Findings) -> JourneyConfig:
+    plain = JourneyConfig.model_fields
+    every_s: float = plain["every_s"].default if read.every is None else read.every
+    confirm: ConfirmConfig = plain["confirm"].default
+    if read.confirm is not None:
+        confirm = ConfirmConfig(
+            failures=confirm.failures if read.confirm.failures is None else read.confirm.failures,
+            every_s=confirm.every_s if read.confirm.every is None else read.confirm.every,
+        )
+    if found.timeout_s > every_s:
+        findings.problem(
+            (*path, "every"),
+            f"{format_duration(every_s)} is below the journey's timeout, {format_duration(found.timeout_s)}: one run "
+            "would still be under way when the next is due",
+        )
+    if confirm.failures < 2:
+        findings.problem(
+            (*path, "confirm", "failures"), "1 would act on a single failure; a journey needs at least 2 in a row"
+        )
+    if read.audience is not None and read.auth != "id_token" and "auth" not in read.spoilt:
+        findings.problem((*path, "audience"), "has no meaning without auth: id_token")
+    return JourneyConfig(
+        name=f"{JOURNEY_PREFIX}{name}",
+        file=read.file or "",
+        journey=found,
+        every_s=every_s,
+        windows=read.windows or (),
+        confirm=confirm,
+        critical=read.critical is not False,
+        auth="id_token" if read.auth == "id_token" else "none",
+        audience=read.audience,
+    )
+
+
 # --- metrics ------------------------------------------------------------------------------------------------------
 
 
@@ -121,6 +186,9 @@ def metrics_of(value: object, findings: Findings) -> tuple[dict[str, MetricConfi
 def _named(name: str, path: Path, findings: Findings) -> bool:
     if is_probe(name):
         findings.problem(path, "stands for the probes, which are declared under probes")
+        return False
+    if is_journey(name):
+        findings.problem(path, "stands for the journeys, which are declared under journeys")
         return False
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name):
         findings.problem(path, "is no name for a metric; use small letters, digits and _")

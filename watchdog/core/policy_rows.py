@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from watchdog.core.catalogue import HEALTH_CHECK, Dimension, Family
+from watchdog.core.catalogue import HEALTH_CHECK, JOURNEYS, Dimension, Family
 from watchdog.core.conditions import format_quantity, parse_condition, quoted
 from watchdog.core.findings import Findings, Path, format_path
 from watchdog.core.model import Action, Condition, Row, Severity, Table, Window
@@ -38,6 +38,10 @@ class RowCompiler:
         """A row of `success_criteria`, or of `window_criteria` for its window."""
         table, prefix = (Table.WINDOW, f"window.{window}") if window else (Table.SUCCESS, "success")
         measure = self._measure(read.metric, (*path, "metric"))
+        if measure and measure.family is Family.JOURNEYS and read.alpha is not None:
+            self.findings.problem(
+                (*path, "alpha"), "journeys are judged by confirm, not by a meter: they have no alpha"
+            )
         condition = self._condition(read.target, (*path, "target"), measure, target=True)
         if read.action and len(read.action) > 1:
             self.findings.problem(
@@ -63,6 +67,13 @@ class RowCompiler:
     def alert(self, read: AlertFile, path: Path) -> None:
         """A row of `alert_thresholds`: one row for its warning, one for its critical."""
         measure = self._measure(read.metric, (*path, "metric"))
+        if measure and measure.family is Family.JOURNEYS:
+            self.findings.problem(
+                (*path, "metric"),
+                f"{measure.name} is no alert: a journey works or does not. Write it into success_criteria or "
+                'window_criteria with target: "100%", or into immediately_if as failing',
+            )
+            return
         texts = {Severity.WARNING: read.warning, Severity.CRITICAL: read.critical}
         given = [s for s in texts if texts[s] is not None]
         if not given and not read.spoilt & {"warning", "critical"}:
@@ -149,6 +160,10 @@ class RowCompiler:
             )
 
     def _check_failing(self, measure: Measure, path: Path) -> None:
+        if measure.family is Family.JOURNEYS:
+            if measure.name == JOURNEYS and not self.vocabulary.critical_journeys:
+                self.findings.problem(path, "journeys can never be failing: every journey says critical: false")
+            return
         if measure.family is not Family.PROBES:
             example = f"{measure.name} > 5%" if measure.dimension is Dimension.RATIO else f"{measure.name} > 100"
             self.findings.problem(
@@ -170,7 +185,7 @@ class RowCompiler:
         if text is None:
             return None
         # Of a metric that is unknown anyway, 100% may well have been a target for a probe.
-        bare = target and (measure is None or measure.family is Family.PROBES)
+        bare = target and (measure is None or measure.family in {Family.PROBES, Family.JOURNEYS})
         try:
             condition = parse_condition(text, measure.dimension if measure else None, bare_share=bare)
             if measure:
@@ -231,6 +246,10 @@ class RowCompiler:
 def _check_possible(condition: Condition, measure: Measure) -> None:
     """Refuses what can never happen or always does. Raises `ValueError`."""
     text, op, value = quoted(condition.text), condition.op, condition.value
+    if measure.family is Family.JOURNEYS:
+        if condition.relative or op != ">=" or value != 1:
+            raise ValueError(f'{text}: a journey works or does not; write "100%", or "{measure.name} failing"')
+        return
     if condition.relative:
         if measure.family is Family.PROBES:
             raise ValueError(f'{text}: probes are not compared with before; write "100%"')

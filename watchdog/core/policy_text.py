@@ -8,10 +8,10 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from watchdog.core.catalogue import Family, family
+from watchdog.core.catalogue import JOURNEY_PREFIX, JOURNEYS, Family, family
 from watchdog.core.conditions import format_condition, format_duration, format_quantity, format_share
 from watchdog.core.model import Row, Table
-from watchdog.core.policy import Policy, ProbeConfig, p0_of
+from watchdog.core.policy import JourneyConfig, Policy, ProbeConfig, p0_of
 from watchdog.core.text import iso
 
 _OPPOSITE: Final = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
@@ -35,6 +35,10 @@ _MODES: Final = {
 def breach_of(policy: Policy, row: Row) -> str:
     """When the row is broken, as it is really judged: "more than 5% of requests slower than 500ms"."""
     kind, condition = family(row.metric), row.condition
+    if kind is Family.JOURNEYS:
+        meant = [j for j in policy.journeys.values() if row.metric in {j.name, JOURNEYS}]
+        failures = ", ".join(sorted({str(j.confirm.failures) for j in meant}))
+        return f"a journey fails so often in a row: {failures}"
     if condition is None:
         failures = ", ".join(f"{w.confirm.failures} ({w.window})" for w in policy.windows)
         return f"a probe fails so often in a row: {failures}"
@@ -107,6 +111,9 @@ def describe(policy: Policy, warnings: Sequence[str] = ()) -> str:
         "Probes (health_check is all of them)",
         [(p.name, p.path or p.url or "", _expectation(p), _probe_notes(p)) for p in policy.probes.values()],
     )
+    lines += _section(
+        "Journeys (journeys is all of them)", [_journey_cells(policy, j) for j in policy.journeys.values()]
+    )
     for table, title in _TITLES.items():
         rows = [r for r in policy.rows if r.table is table]
         cells = [_row_cells(policy, row) for row in rows]
@@ -121,6 +128,20 @@ def describe(policy: Policy, warnings: Sequence[str] = ()) -> str:
     )
     lines += _section("Warnings", [(w,) for w in warnings])
     return "\n".join(lines) + "\n"
+
+
+def _journey_cells(policy: Policy, journey: JourneyConfig) -> tuple[str, ...]:
+    windows = [w.window for w in policy.windows if journey.runs_in(w.window)]
+    when = "always" if len(windows) == len(policy.windows) else ", ".join(windows)
+    needs = ", ".join(f"WATCHDOG_JOURNEY__{name.upper()}" for name in journey.journey.secrets)
+    return (
+        journey.name.removeprefix(JOURNEY_PREFIX),
+        f"{len(journey.journey.steps)} steps of {journey.file}, {format_duration(journey.timeout_s)} at most",
+        f"every {format_duration(journey.every_s)}, {when}",
+        f"failing after {journey.confirm.failures} in a row, {format_duration(journey.confirm.every_s)} apart"
+        + ("" if journey.critical else "; not critical"),
+        f"needs {needs}" if needs else "",
+    )
 
 
 def _window_cells(policy: Policy, index: int) -> tuple[str, ...]:
@@ -220,6 +241,9 @@ def describe_json(policy: Policy, warnings: Sequence[str] = ()) -> dict[str, Any
     values = policy.canonical()
     for probe in values["probes"].values():
         probe["headers"] = sorted(probe["headers"])
+    for journey in values["journeys"].values():
+        for step in (*journey["journey"]["steps"], *journey["journey"]["cleanup"]):
+            step["headers"] = sorted(step["headers"])
     values["hash"] = policy.hash
     values["watch_s"] = policy.watch_s
     values["rows"] = [_row_json(policy, row) for row in policy.rows]

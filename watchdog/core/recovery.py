@@ -4,7 +4,7 @@ from dataclasses import replace
 from math import inf
 
 from watchdog.core import decide, messages, trial
-from watchdog.core.catalogue import Family
+from watchdog.core.catalogue import Family, check_words
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed, TrafficSeen, Writing, Written
 from watchdog.core.model import Counts, Missing, Outcome, Sample, Split, State, Value
@@ -14,6 +14,8 @@ from watchdog.core.text import share, span, when
 
 NO_HELP_AFTER_S = 90.0
 """Routing is asynchronous and caches linger: "did not help" is said no sooner than this after it (DESIGN 5.6)."""
+VERIFY_EVERY_S = 1.0
+"""How often a probe is sent while recovery is to be proven."""
 ROUTING_PATIENCE_S = 60.0
 """A write whose target is not served after this long has failed to route."""
 
@@ -192,7 +194,7 @@ def probed(step: Step, event: Probed) -> None:
     reason = (
         rollback.reason
         if event.answer.ok
-        else f"probe {event.probe} fails ({event.answer.detail or event.answer.reason})"
+        else f"{check_words(event.probe)} fails ({event.answer.detail or event.answer.reason})"
     )
     watch.rollback = replace(rollback, passes=passes, failing=failing, reason=reason if failing else "")
     state = watch.probes.get(event.probe, ProbeState())
@@ -202,8 +204,22 @@ def probed(step: Step, event: Probed) -> None:
 
 
 def must_pass(watch: Watch) -> tuple[str, ...]:
-    """The probes that prove recovery: the critical ones, without those that have never passed anywhere."""
-    return tuple(n for n, p in watch.rules.policy.probes.items() if p.critical and watch.armed(n))
+    """The probes and journeys that prove recovery: critical ones, without those that have never passed anywhere."""
+    names = (*watch.rules.policy.probes, *watch.rules.journeys)
+    return tuple(n for n in names if watch.probe(n).critical and watch.armed(n))
+
+
+def verified(watch: Watch, name: str) -> bool:
+    """Whether a probe or journey has passed as often as proves that it is well again; a journey once, since each of its
+    steps says as much as a probe."""
+    rollback = watch.rollback
+    needed = 1 if name in watch.rules.policy.journeys else watch.rules.policy.rollback.verify_probes
+    return rollback is not None and rollback.passes.get(name, 0) >= needed
+
+
+def verify_every_s(watch: Watch, name: str) -> float:
+    """How often it is sent while recovery is to be proven."""
+    return watch.confirm(name).every_s if name in watch.rules.policy.journeys else VERIFY_EVERY_S
 
 
 def sampled(step: Step, sample: Sample) -> None:
@@ -275,7 +291,7 @@ def _conclude(step: Step) -> None:
     if rollback is None or rollback.stage != "verifying" or rollback.restored_at is None:
         return
     policy = watch.rules.policy
-    probes_fine = all(rollback.passes.get(n, 0) >= policy.rollback.verify_probes for n in must_pass(watch))
+    probes_fine = all(verified(watch, n) for n in must_pass(watch))
     seen, needed = counts_needed(watch)
     waited = watch.at - rollback.restored_at
     sick = rollback.failing or _alarm_returned(watch)

@@ -3,12 +3,14 @@
 from typing import Any
 
 from watchdog.core import coverage, escalation, promotion, recovery, trial, verdicts
-from watchdog.core.catalogue import Family
+from watchdog.core.catalogue import JOURNEY_PREFIX, Family
 from watchdog.core.model import Verdict
 from watchdog.core.rules import Rule
 from watchdog.core.state import RuleState, Watch
 from watchdog.core.text import iso, reading, share
 from watchdog.core.two_arms import Served
+
+ASKED = frozenset({Family.PROBES, Family.JOURNEYS})
 
 
 def view(watch: Watch) -> dict[str, Any]:
@@ -44,7 +46,8 @@ def view(watch: Watch) -> dict[str, Any]:
         "promotion": promotion.evidence(watch) if watch.open else None,
         "windows": _windows(watch),
         "criteria": [_criterion(watch, i) for i in range(len(watch.rules.rules))],
-        "probes": [_probe(watch, name) for name in watch.rules.policy.probes],
+        "probes": [_probe(watch, name) for name in (*watch.rules.policy.probes, *watch.rules.journeys)],
+        "journeys": [_journey(watch, name) for name in watch.rules.policy.journeys],
         "rollback": _rollback(watch),
         "trial": _trial(watch),
         "hold": {"reason": watch.hold.reason, "since": iso(watch.hold.since), "kind": watch.hold.kind}
@@ -103,7 +106,7 @@ def _criterion(watch: Watch, index: int) -> dict[str, Any]:
     value = bad / total if total else None
     if rule.family is Family.LATENCY:
         value = state.value
-    elif rule.family is Family.PROBES:
+    elif rule.family in ASKED:
         value = 1.0 - bad / total if total else None
     elif value is None:
         value = state.value
@@ -135,7 +138,7 @@ def _counted(watch: Watch, index: int) -> tuple[float, float, str]:
     rule = watch.rules.rules[index]
     found = [(s.series.bad, s.series.total, key[0]) for key, s in watch.streams.items() if index in s.rules]
     if not found:
-        if rule.family is Family.PROBES:
+        if rule.family in ASKED:
             states = [watch.probes[c] for c in rule.checks if c in watch.probes]
             return sum(p.failed for p in states), sum(p.passed + p.failed for p in states), "probe"
         return 0.0, 0.0, ""
@@ -149,7 +152,7 @@ def _value_text(rule: Rule, state: RuleState, value: float | None, bad: float, t
         return f"{share(bad / total)} slower"
     if value is None:
         return "–"
-    return share(value) if rule.family is Family.PROBES else reading(rule.row.metric, value)
+    return share(value) if rule.family in ASKED else reading(rule.row.metric, value)
 
 
 def _probe(watch: Watch, name: str) -> dict[str, Any]:
@@ -163,7 +166,7 @@ def _probe(watch: Watch, name: str) -> dict[str, Any]:
         "armed": p.armed or watch.armed_by_hand,
         "critical": watch.probe(name).critical,
         "streak": confirmation.failures if confirmation else p.streak,
-        "needed": watch.probing.confirm.failures,
+        "needed": watch.confirm(name).failures,
         "passed": p.passed,
         "failed": p.failed,
         "missing": p.missing,
@@ -171,6 +174,34 @@ def _probe(watch: Watch, name: str) -> dict[str, Any]:
         "last_reason": last.reason if last else "",
         "last_detail": last.detail if last else "",
         "last_duration_s": round(last.ended_at - last.started_at, 4) if last else None,
+    }
+
+
+def _journey(watch: Watch, name: str) -> dict[str, Any]:
+    """A journey with the steps of its last run."""
+    config = watch.rules.policy.journeys[name]
+    known = watch.probes.get(name)
+    last = known.last if known else None
+    return {
+        "name": name,
+        "title": config.journey.title or name.removeprefix(JOURNEY_PREFIX),
+        "file": config.file,
+        "windows": [w.value for w in config.windows],
+        "every_s": config.every_s,
+        "left_out": watch.rules.unable.get(name, ""),
+        "at": iso(last.started_at) if last else None,
+        "steps": [
+            {
+                "name": s.name,
+                "result": s.result,
+                "status": s.status,
+                "reason": s.reason,
+                "detail": s.detail,
+                "seconds": round(s.ended_at - s.started_at, 4),
+                "cleanup": s.cleanup,
+            }
+            for s in (last.steps if last else ())
+        ],
     }
 
 

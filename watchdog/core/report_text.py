@@ -51,6 +51,7 @@ def markdown(
         _section(str((explanation or {}).get("question")), _why(explanation or {})),
         _section("Evidence", _criteria(view)),
         _section("Probes", _probes(view)),
+        _section("Journeys", _journeys(view)),
         _section("Decisions", _decisions(view)),
         _section("What was seen", _coverage(view, records)),
         _section("Timeline (UTC)", _timeline(view)),
@@ -337,6 +338,25 @@ def _probes(view: Mapping[str, Any]) -> str:
             for probe in view.get("probes") or ()
         ],
     )
+
+
+def _journeys(view: Mapping[str, Any]) -> str:
+    """What people can do with the service, and at which step they could not at the last try."""
+    states = {p["name"]: p for p in view.get("probes") or ()}
+    rows = []
+    for journey in view.get("journeys") or ():
+        known = states.get(journey["name"]) or {}
+        bad = next((s for s in journey.get("steps") or () if s.get("result") in {"failed", "missing"}), None)
+        said = f"not run: {journey['left_out']}" if journey.get("left_out") else ""
+        if bad is not None:
+            said = f"step {bad['name']}: {bad.get('detail') or bad.get('reason')}"
+        rows.append((
+            _cell(journey.get("title")),
+            _cell(known.get("state") or "not run"),
+            *(f"{known.get(result) or 0:g}" for result in ("passed", "failed", "missing")),
+            _cell(said),
+        ))  # fmt: skip
+    return _table(("Journey", "State", "Passed", "Failed", "Missing", "Where it stopped last"), rows)
 
 
 def _decisions(view: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from math import inf
 from operator import ge, gt, le, lt
 
 from watchdog.core.before import worse_than
-from watchdog.core.catalogue import Family, family, quantile
+from watchdog.core.catalogue import JOURNEYS, Family, family, quantile
 from watchdog.core.events import Lag
 from watchdog.core.model import Action, Row, Severity
 from watchdog.core.policy import Policy, p0_of
@@ -50,13 +50,19 @@ class Rule:
     @property
     def is_meter(self) -> bool:
         """Whether the evidence meter judges it (`health_check failing` is judged by confirmation)."""
-        return self.family is not Family.GAUGE and self.row.condition is not None
+        return self.family not in {Family.GAUGE, Family.JOURNEYS} and self.row.condition is not None
+
+    @property
+    def by_confirmation(self) -> bool:
+        """Whether so many failures in a row break it, and one pass mends it: `failing`, and whatever is said of
+        journeys."""
+        return self.family is Family.JOURNEYS or (self.family is Family.PROBES and self.row.condition is None)
 
     @property
     def is_ceiling(self) -> bool:
         """Whether a reading must stay below a limit that does not depend on what was before."""
         condition = self.row.condition
-        if condition is None or self.threshold is None or condition.relative:
+        if condition is None or self.threshold is None or condition.relative or self.family is Family.JOURNEYS:
             return False
         return condition.op in ({"<", "<="} if self.row.is_target else {">", ">="})
 
@@ -105,6 +111,10 @@ class Rules:
     behind: Mapping[str, float] = field(default_factory=dict)
     """How far behind now the newest complete evidence of an announced check lies (seconds): its fastest feed's lag and
     one sample's width."""
+    journeys: tuple[str, ...] = ()
+    """The journeys that are run, `journey.NAME`: all that have what they need."""
+    unable: Mapping[str, str] = field(default_factory=dict)
+    """The others, and why they are not."""
     feeds: Mapping[str, tuple[Lag, ...]] = field(default_factory=dict)
     """By check, the lags of all its announced sources."""
     before: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -124,7 +134,7 @@ class Rules:
 
     def cold_s(self, check: str) -> float:
         """Seconds after the cutover in which the check's samples do not count."""
-        if not self.cold_start or check in self.policy.probes:
+        if not self.cold_start or check in self.policy.probes or check in self.policy.journeys:
             return 0.0
         cold = self.policy.cold_start
         return cold.latency_s if check.startswith(("slower_than_", "p50_", "p95_", "p99_")) else cold.errors_s
@@ -162,15 +172,22 @@ def compile_rules(
     baselines: Mapping[str, float] | None = None,
     burstiness: Mapping[str, float] | None = None,
     before: Mapping[str, tuple[float, float]] | None = None,
+    unable: Mapping[str, str] | None = None,
     cold_start: bool = True,
 ) -> Rules:
     """Make the policy's rows ready to judge.
 
     `baselines`: value before the deploy by metric, base units, for relative rows. `burstiness`: measured D by check; 1
-    where unknown. `before`: by check, bad and total of the revision before.
+    where unknown. `before`: by check, bad and total of the revision before. `unable`: journeys that cannot be run in
+    this watch, and why.
     """
-    counted = before or {}
-    rules = tuple(_compile(row, policy, lags, baselines or {}, burstiness or {}, counted) for row in policy.rows)
+    counted, left_out = before or {}, unable or {}
+    rules = tuple(
+        _journeys(row, policy, left_out)
+        if family(row.metric) is Family.JOURNEYS
+        else _compile(row, policy, lags, baselines or {}, burstiness or {}, counted)
+        for row in policy.rows
+    )
     by_check: dict[str, list[int]] = {}
     metered: dict[str, dict[str, tuple[int, ...]]] = {}
     for i, rule in enumerate(rules):
@@ -204,7 +221,17 @@ def compile_rules(
         feeds=feeds,
         before=counted,
         measured=burstiness or {},
+        journeys=tuple(name for name in policy.journeys if name not in left_out),
+        unable=left_out,
     )
+
+
+def _journeys(row: Row, policy: Policy, unable: Mapping[str, str]) -> Rule:
+    """A row of journeys: those that can be run. Without any it is inconclusive, and says why."""
+    meant = [n for n, j in policy.journeys.items() if row.metric == n or (row.metric == JOURNEYS and j.critical)]
+    checks = tuple(name for name in meant if name not in unable)
+    why_not = "" if checks else next((unable[name] for name in meant), "no journey is critical")
+    return Rule(row=row, family=Family.JOURNEYS, checks=checks, threshold=1.0, why_not=why_not)
 
 
 def _compile(

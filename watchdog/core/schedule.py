@@ -62,7 +62,11 @@ def plan(watch: Watch) -> Plan:
         asks |= _regular(watch) | _confirming(watch) | _warming(watch)
     elif rollback is not None and rollback.stage == "verifying" and rollback.restored_at is not None:
         since = rollback.restored_at
-        asks |= {Ask(name, Role.PUBLIC, Purpose.VERIFY, 1.0, since) for name in recovery.must_pass(watch)}
+        asks |= {
+            Ask(n, Role.PUBLIC, Purpose.VERIFY, recovery.verify_every_s(watch, n), since)
+            for n in recovery.must_pass(watch)
+            if not recovery.verified(watch, n) or n in watch.rules.policy.probes
+        }
     revision, since, tried = watch.revision, watch.cutover_at, watch.on_trial
     if moved and rollback is not None:
         revision, since = watch.target.revision, rollback.restored_at or watch.at
@@ -82,9 +86,11 @@ def _regular(watch: Watch) -> set[Ask]:
     role = watch.judged_role
     if role is None:
         return set()
-    every, probes = watch.probing.probe_every_s, watch.rules.policy.probes
+    policy, window = watch.rules.policy, watch.probing.window
     # A probe with a URL of its own reaches whatever serves: while the split is mixed that proves nobody's guilt.
-    return {Ask(n, role, Purpose.REGULAR, every) for n, p in probes.items() if role is Role.PUBLIC or p.url is None}
+    names = [n for n, p in policy.probes.items() if role is Role.PUBLIC or p.url is None]
+    names += [n for n in watch.rules.journeys if policy.runs_in(n, window)]
+    return {Ask(n, role, Purpose.REGULAR, watch.every_s(n)) for n in names}
 
 
 def _confirming(watch: Watch) -> set[Ask]:
@@ -98,7 +104,7 @@ def _confirming(watch: Watch) -> set[Ask]:
             roles |= {r for r in (Role.OWN, Role.CONTROL) if watch.tag_url(r) is not None}
         # What is proven but may not act is asked on at leisure: only the control's pass would change that.
         idle = c.complete and not watch.armed(name)
-        every = watch.probing.probe_every_s if idle else c.rule.every_s
+        every = watch.every_s(name) if idle else c.rule.every_s
         asks |= {Ask(name, r, Purpose.CONFIRM, every, c.failed_at) for r in roles}
     return asks
 

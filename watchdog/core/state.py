@@ -15,7 +15,7 @@ from watchdog.core.cover import Cover
 from watchdog.core.events import Target
 from watchdog.core.model import Action, Deploy, Outcome, Split, State, Tag, Verdict, Window, tags_by_revision
 from watchdog.core.paging import Level
-from watchdog.core.policy import ConfirmConfig, ProbeConfig, WindowConfig
+from watchdog.core.policy import ConfirmConfig, JourneyConfig, ProbeConfig, WindowConfig
 from watchdog.core.probing import ProbeAnswer, Role
 from watchdog.core.rules import Rules
 from watchdog.core.series import Series
@@ -446,9 +446,19 @@ class Watch:
             return Role.PUBLIC
         return Role.OWN if self.tag_url(Role.OWN) else None
 
-    def probe(self, name: str) -> ProbeConfig:
-        """The probe's configuration."""
-        return self.rules.policy.probes[name]
+    def probe(self, name: str) -> ProbeConfig | JourneyConfig:
+        """The probe's or the journey's configuration."""
+        return self.rules.policy.check(name)
+
+    def confirm(self, name: str) -> ConfirmConfig:
+        """How a failure of the probe or journey is confirmed now."""
+        check = self.probe(name)
+        return check.confirm if isinstance(check, JourneyConfig) else self.probing.confirm
+
+    def every_s(self, name: str) -> float:
+        """How often the probe or journey is sent now, when all is well."""
+        check = self.probe(name)
+        return check.every_s if isinstance(check, JourneyConfig) else self.probing.probe_every_s
 
     def armed(self, name: str) -> bool:
         """Whether the probe's failure may move traffic: it has passed as it is configured now, or nobody could try."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import inf
 
-from watchdog.core.catalogue import Family
+from watchdog.core.catalogue import JOURNEY_PREFIX, Family
 from watchdog.core.model import Severity, Verdict
 from watchdog.core.rules import PROBE_SOURCE, Rule
 from watchdog.core.state import RuleState, Watch
@@ -12,6 +12,8 @@ from watchdog.core.text import share
 GAUGE_BREACHES = 4
 """Of the last five points of a gauge, so many raise an alarm or clear it."""
 HALF_FULL = 0.5
+_ASKED = frozenset({Family.PROBES, Family.JOURNEYS})
+"""Families whose evidence are answers to what we ask."""
 
 
 def put(watch: Watch, index: int, state: RuleState) -> None:
@@ -40,7 +42,7 @@ def say(watch: Watch, rules: tuple[int, ...], over: Sequence[int] = ()) -> None:
     for i in rules:
         rule, state = watch.rules.rules[i], watch.verdicts[i]
         quiet = state.verdict is Verdict.PASS and state.alarmed_at is None and not watch.missing
-        if quiet and i not in over and (rule.family is not Family.PROBES or not _is_failing(watch, rule)):
+        if quiet and i not in over and (rule.family not in _ASKED or not _is_failing(watch, rule)):
             continue  # stays so until an alarm, a gap or too many bad ones: most samples of a day
         if state.alarmed_at is not None and i in watch.counted:
             state = _waiting(watch, i, rule, state)
@@ -91,6 +93,8 @@ def _verdict(  # noqa: PLR0911 - one case a return
     if rule.why_not:
         return Verdict.INCONCLUSIVE, rule.why_not, False
     alarmed = Verdict.WARN if rule.row.severity is Severity.WARNING else Verdict.FAIL
+    if rule.family is Family.JOURNEYS:
+        return (alarmed, state.reason, False) if state.alarmed_at is not None else (*_journeys_say(watch, rule), False)
     gauge = index not in watch.counted
     if state.alarmed_at is not None:
         if not _cleared(watch, index, rule, state, gauge=gauge):
@@ -139,6 +143,19 @@ def _probes_say(watch: Watch, rule: Rule, gone: list[str]) -> tuple[Verdict, str
         return (Verdict.INCONCLUSIVE, f"no evidence yet: {', '.join(silent)}") if silent else (Verdict.PASS, "")
     counted = any(c in rule.checks for _, c, _ in watch.streams)  # a replayed file has counts of probes, no answers
     return (Verdict.PASS, "") if counted else (Verdict.INCONCLUSIVE, _why(gone))
+
+
+def _journeys_say(watch: Watch, rule: Rule) -> tuple[Verdict, str]:
+    """Of a row of journeys without a confirmed failure."""
+    states = {c.removeprefix(JOURNEY_PREFIX): watch.probes[c] for c in rule.checks if c in watch.probes}
+    failing = [name for name, p in states.items() if p.streak]
+    if failing:
+        return Verdict.INCONCLUSIVE, f"{', '.join(failing)} failed last; not proven yet"
+    silent = [name for name, p in states.items() if not p.passed]
+    gone = [watch.missing[c] for c in rule.checks if c in watch.missing]
+    if silent:
+        return Verdict.INCONCLUSIVE, _why(gone) if gone else f"no evidence yet: {', '.join(silent)}"
+    return Verdict.PASS, ""
 
 
 def _why(gone: list[str]) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from watchdog.core.catalogue import (
     BUILT_IN,
     HEALTH_CHECK,
+    JOURNEY_PREFIX,
+    JOURNEYS,
     METRICS,
     PROBE_PREFIX,
     SOURCES,
@@ -41,6 +43,9 @@ class Vocabulary:
     probes: frozenset[str]
     critical_probes: frozenset[str]
     windows: tuple[Window, ...]
+    journeys: frozenset[str] = frozenset()
+    """Names without `journey.`."""
+    critical_journeys: frozenset[str] = frozenset()
 
     def measure(self, metric: str) -> Measure:
         """The metric of this name. Raises `ValueError` saying why no row can use it."""
@@ -54,14 +59,23 @@ class Vocabulary:
                 raise ValueError(
                     f"there is no probe {quoted(name.removeprefix(PROBE_PREFIX))}{did_you_mean(name, names)}"
                 )
+        elif name == JOURNEYS:
+            if not self.journeys:
+                raise ValueError("journeys has no source: declare at least one journey under journeys")
+        elif name.startswith(JOURNEY_PREFIX):
+            if name.removeprefix(JOURNEY_PREFIX) not in self.journeys:
+                names = [f"{JOURNEY_PREFIX}{j}" for j in sorted(self.journeys)]
+                unknown = quoted(name.removeprefix(JOURNEY_PREFIX))
+                raise ValueError(f"there is no journey {unknown}{did_you_mean(name, names)}")
         elif name in self.metrics:
             return self.metrics[name]
         known = known_metric(name)
         if known is None:
             names = [*METRICS, *(m for m in self.metrics if m not in METRICS), HEALTH_CHECK]
             names += [f"{PROBE_PREFIX}{p}" for p in sorted(self.probes)]
+            names += [JOURNEYS, *(f"{JOURNEY_PREFIX}{j}" for j in sorted(self.journeys))] if self.journeys else []
             raise ValueError(f"unknown metric {quoted(metric)}{did_you_mean(metric, names)}")
-        if known.family is not Family.PROBES and name not in BUILT_IN:
+        if known.family not in {Family.PROBES, Family.JOURNEYS} and name not in BUILT_IN:
             raise ValueError(f"no source feeds {metric}: declare it, for example metrics: {_declaration(name)}")
         return Measure(name=name, family=known.family, dimension=known.dimension, high_is_bad=known.high_is_bad)
 

@@ -64,6 +64,7 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         baselines=event.baselines,
         burstiness=event.burstiness,
         before=event.before,
+        unable=event.unable,
         cold_start=event.cold_start,
     )
     armed = event.armed or ()
@@ -86,7 +87,7 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         known_bad=event.known_bad,
         rolled_back_before=event.rolled_back,
         verdicts=tuple(RuleState(since=event.at, reason=r.why_not or "no evidence yet") for r in rules.rules),
-        probes={name: ProbeState(armed=name in armed) for name in policy.probes},
+        probes={name: ProbeState(armed=name in armed) for name in (*policy.probes, *rules.journeys)},
         notes=notes,
     )
     watch.settles_s = coverage.slowest_lag(watch)

@@ -4,7 +4,7 @@ remembers what outlives a watch.
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from math import inf
@@ -19,7 +19,7 @@ from watchdog.core.events import Noticed, Opened, Resumed, TrafficSeen, Written
 from watchdog.core.journal import decode
 from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Split, State
 from watchdog.core.paging import Silence
-from watchdog.core.policy import Policy, ProbeConfig
+from watchdog.core.policy import JourneyConfig, Policy, ProbeConfig
 from watchdog.core.probing import ProbeAnswer
 from watchdog.core.service import Fact, Service
 from watchdog.core.state import Watch
@@ -29,7 +29,7 @@ from watchdog.engine.clock import wait_for_event
 from watchdog.engine.discovery import Discovery
 from watchdog.engine.journalist import Journalist
 from watchdog.engine.opening import Notice, open_watch, revisions_of
-from watchdog.engine.probing import Route, once_all
+from watchdog.engine.probing import Route, once_all, unable
 from watchdog.engine.runner import Hooks, WatchRunner
 from watchdog.engine.tools import Tools
 from watchdog.errors import LeaseLostError, PermanentError, TemporaryError, WatchdogError
@@ -38,6 +38,7 @@ from watchdog.ports import Letter, NewEvent, WatchRow
 LETTERS_EVERY_S = 0.25
 """Letters are folded in within half a second (DESIGN section 7)."""
 IDLE_PROBES_EVERY_S = 60.0
+IDLE_JOURNEYS_EVERY_S = 3600.0
 IDLE_TRIES = 3
 IDLE_AGAIN_S = 1.0
 """A probe between watches that does not pass is asked so often, this far apart, before the service counts as sick."""
@@ -78,6 +79,8 @@ class Keeper:
     """Open watches that another process holds."""
     _unreadable: set[str] = field(default_factory=set)
     _poll_now: asyncio.Event = field(default_factory=asyncio.Event)
+    _journeyed: dict[str, float] = field(default_factory=dict)
+    """When each journey was run last between watches (monotonic)."""
     _hurry: bool = False
     """Whether the next look may not wait for a list."""
 
@@ -323,7 +326,8 @@ class Keeper:
         return () if others else (facts.seen(at, state.split),)
 
     def _armed(self) -> tuple[str, ...]:
-        return tuple(n for n, p in self.policy.probes.items() if self.service.armed.get(n) == config_hash(p))
+        checks: dict[str, ProbeConfig | JourneyConfig] = {**self.policy.probes, **self.policy.journeys}
+        return tuple(n for n, p in checks.items() if self.service.armed.get(n) == config_hash(p))
 
     async def _on_written(self, watch: Watch, written: Written) -> None:
         """The bad revision is remembered, the budget is charged, the pin is known: once, however often it is said."""
@@ -616,14 +620,19 @@ class Keeper:
 
     async def probe_between(self) -> None:
         """Probe the service while no watch is open: passing arms, failing tells what was sick before a deploy."""
-        if self.open_runner() is not None or not self.policy.probes:
+        if self.open_runner() is not None or not (self.policy.probes or self.policy.journeys):
             return
-        if self.state is None and self.policy.service.url is None:
-            await self._read()
+        if self.state is None:
+            await self._read_now()
+        await self._ask_between(dict(self.policy.probes))
+        if journeys := self._journeys_due():  # by themselves: they take their time, and the probes must be armed
+            await self._ask_between(dict(journeys))
+
+    async def _ask_between(self, checks: Mapping[str, ProbeConfig | JourneyConfig]) -> None:
         control = self.policy.control_url or self.tools.traffic.endpoint
         answers: dict[str, ProbeAnswer] = {}
         for again in range(IDLE_TRIES):  # a blip is no sickness, and must not leave a probe unarmed for a minute
-            left = [p for p in self.policy.probes.values() if p.name not in answers or not answers[p.name].ok]
+            left = [p for p in checks.values() if p.name not in answers or not answers[p.name].ok]
             if not left:
                 break
             if again:
@@ -633,11 +642,30 @@ class Keeper:
         armed = dict(self.service.armed)
         for name, answer in answers.items():
             if answer.ok:
-                armed[name] = config_hash(self.policy.probes[name])
+                armed[name] = config_hash(checks[name])
         sick = {name for name, answer in answers.items() if answer.failed}
+        asked_elsewhere = {*self.policy.probes, *self.policy.journeys} - set(answers)
+        sick |= asked_elsewhere & self.service.sick
         if (armed, sick) != (dict(self.service.armed), set(self.service.sick)):
             _log.info("probes_seen", service=str(self.key), armed=sorted(armed), sick=sorted(sick))
             await self.remember(facts.probes_seen(self.tools.clock.now(), armed=armed, sick=sick))
+
+    def _journeys_due(self) -> dict[str, JourneyConfig]:
+        """The journeys to be run between watches: each once an hour, since they leave traces; sooner while one is not
+        armed, or was sick."""
+        now, left_out = self.tools.clock.monotonic(), unable(self.tools, self.policy)
+        due = {
+            name: journey
+            for name, journey in self.policy.journeys.items()
+            if name not in left_out
+            and (
+                self.service.armed.get(name) != config_hash(journey)
+                or name in self.service.sick
+                or now - self._journeyed.get(name, -inf) >= IDLE_JOURNEYS_EVERY_S
+            )
+        }
+        self._journeyed |= dict.fromkeys(due, now)
+        return due
 
 
 def _gave(watch: Watch, revision: str) -> bool:
@@ -663,9 +691,10 @@ def _told(notice: Notice, at: float) -> Noticed:
     )
 
 
-def config_hash(probe: ProbeConfig) -> str:
-    """Changes whenever the probe is configured differently, so that it must be armed anew."""
-    text = json.dumps(probe.model_dump(mode="json"), sort_keys=True)
+def config_hash(check: ProbeConfig | JourneyConfig) -> str:
+    """Changes whenever the probe (or a journey's content) is configured differently, so that it must be armed anew."""
+    what = check.journey if isinstance(check, JourneyConfig) else check
+    text = json.dumps(what.model_dump(mode="json"), sort_keys=True)
     return sha256(text.encode()).hexdigest()[:16]
 
 

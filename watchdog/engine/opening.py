@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from watchdog.core import traffic
+from watchdog.core.catalogue import check_words
 from watchdog.core.events import Opened, Target
 from watchdog.core.model import Deploy, RevisionState, ServiceKey, ServiceState, Split, tags_by_revision
 from watchdog.core.policy import Policy
 from watchdog.core.service import Service, bad_fingerprints
 from watchdog.engine import baselines, metering, opening_notes
+from watchdog.engine.probing import unable
 from watchdog.engine.tools import Tools
 from watchdog.errors import PermanentError, TemporaryError
 
@@ -73,6 +75,8 @@ async def open_watch(
     )
     if notice.observe:
         policy = policy.model_copy(update={"rollback": policy.rollback.model_copy(update={"mode": "observe"})})
+    left_out = unable(tools, policy)
+    notes += [f"{check_words(name).capitalize()} is not run: {why}." for name, why in left_out.items()]
     notes += opening_notes.notes(
         opening_notes.Found(
             policy=policy,
@@ -114,6 +118,7 @@ async def open_watch(
         armed=None if hand else tuple(armed),
         sick_before=tuple(sick),
         notes=tuple(notes),
+        unable=left_out,
         own_url=_own_url(policy, state),
         known_bad=notice.observe,
         rolled_back=state.rolled_back,

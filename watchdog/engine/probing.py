@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from watchdog.core.events import Probed
 from watchdog.core.model import Missing
-from watchdog.core.policy import ProbeConfig
+from watchdog.core.policy import JourneyConfig, Policy, ProbeConfig
 from watchdog.core.probing import ProbeAnswer, Purpose, Role
 from watchdog.core.schedule import Ask
 from watchdog.engine.tools import Tools
@@ -26,9 +26,9 @@ Emit = Callable[[Probed], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Where an ask goes: the probe's configuration and the base URL of its role."""
+    """Where an ask goes: the probe's or journey's configuration and the base URL of its role."""
 
-    probe: ProbeConfig
+    probe: ProbeConfig | JourneyConfig
     base_url: str
     revision: str
 
@@ -36,7 +36,7 @@ class Route:
 async def send(tools: Tools, route: Route, *, control_url: str, fresh: bool = True) -> ProbeAnswer:
     """One probe, judged missing when the fault is ours: our loop was late, or the control endpoint is gone too."""
     began = tools.clock.monotonic()
-    answer = await tools.prober.probe(route.probe, route.base_url, fresh=fresh)
+    answer = await _asked(tools, route, fresh=fresh)
     if not answer.failed:
         return answer
     if tools.lateness.since(began):
@@ -45,6 +45,27 @@ async def send(tools: Tools, route: Route, *, control_url: str, fresh: bool = Tr
         detail = f"{answer.detail or answer.reason}; the control endpoint cannot be reached either"
         return replace(answer, evidence=Missing("prober"), detail=detail[:200])
     return answer
+
+
+async def _asked(tools: Tools, route: Route, *, fresh: bool) -> ProbeAnswer:
+    check = route.probe
+    if isinstance(check, ProbeConfig):
+        return await tools.prober.probe(check, route.base_url, fresh=fresh)
+    if tools.journeys is None:
+        now = tools.clock.now()
+        return ProbeAnswer(evidence=Missing("prober"), started_at=now, ended_at=now, detail="journeys are not run here")
+    return await tools.journeys.run(check.journey, route.base_url, auth=check.auth, audience=check.audience or "")
+
+
+def unable(tools: Tools, policy: Policy) -> dict[str, str]:
+    """The journeys that cannot be run here, `journey.NAME`, and why."""
+    found: dict[str, str] = {}
+    for name, config in policy.journeys.items():
+        if tools.journeys is None:
+            found[name] = "journeys are not run here"
+        elif absent := tools.journeys.missing_secrets(config.journey):
+            found[name] = "not set: " + ", ".join(f"WATCHDOG_JOURNEY__{secret.upper()}" for secret in absent)
+    return found
 
 
 def offset(name: str, every_s: float) -> float:

@@ -74,6 +74,7 @@ def opening_of(policy: Policy, *, ends_s: float | None) -> Opened:
         cutover_at=0.0,
         ends_at=ends_s,
         armed=None,
+        unable=dict.fromkeys(policy.journeys, "a file of samples holds no journeys"),
         cold_start=False,
     )
 
@@ -124,8 +125,10 @@ def under(policy: Policy, opening: Opened, events: Sequence[Event]) -> tuple[Ope
     moved = min((e.at for e in events if isinstance(e, Written) and e.result == "done"), default=inf)
     last = events[-1].at if events else opening.at
     ends = min(moved, last, inf if opening.ends_at is None else opening.ends_at)
+    walked = {e.probe for e in events if isinstance(e, Probed)}
+    absent = {n: "this journey was not run then" for n in policy.journeys if n not in walked}
     kept: list[Event] = [e for e in events if e.at <= ends and not isinstance(e, Written)]
-    return replace(opening, policy=policy.canonical(), policy_hash=policy.hash, ends_at=ends), kept
+    return replace(opening, policy=policy.canonical(), policy_hash=policy.hash, ends_at=ends, unable=absent), kept
 
 
 @dataclass(slots=True)
@@ -230,10 +233,10 @@ def _supposed(watch: Watch) -> Iterator[Event]:
     yield TrafficSeen(at=at, split=goal, tags=watch.tags)
     settled = at + policy.rollback.settle_s
     yield _clean_requests(watch, at, settled + PROBED_EVERY_S)
+    critical = [name for name, probe in policy.probes.items() if probe.critical]
     for i in range(policy.rollback.verify_probes):
-        for name, probe in policy.probes.items():
-            if probe.critical:
-                yield _passing(name, settled + (i + 1) * PROBED_EVERY_S)
+        for name in [*critical, *(watch.rules.journeys if i == 0 else ())]:
+            yield _passing(name, settled + (i + 1) * PROBED_EVERY_S)
 
 
 def _only_observes(watch: Watch) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from watchdog.ports import Clock, Delivery, Prober, Receipt, Source, Store, TrafficControl
+from watchdog.ports import Clock, Delivery, Journeys, Prober, Receipt, Source, Store, TrafficControl
 from watchdog.telemetry import Metrics
 
 Follower = Callable[[str, float, Mapping[str, Any]], None]
@@ -48,6 +48,8 @@ class Tools:
     """Names this process in leases."""
     new_id: Callable[[], str]
     sources: Sequence[Source] = ()
+    journeys: Journeys | None = None
+    """None where none can be run."""
     channels: Sequence[str] = ()
     """Channels that messages go to."""
     lease_ttl_s: float = 15.0

@@ -267,6 +267,7 @@ class WatchView(WatchSummary):
     windows: list[dict[str, Any]]
     criteria: list[dict[str, Any]]
     probes: list[dict[str, Any]]
+    journeys: list[dict[str, Any]] = Field(default_factory=list)
     decisions: list[dict[str, Any]]
     timeline: list[dict[str, Any]]
     rollback: dict[str, Any] | None

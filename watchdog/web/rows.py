@@ -132,6 +132,58 @@ def probes(view: Mapping[str, Any]) -> Sequence[ProbeRow]:
     ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRow:
+    """One step of a journey's last run."""
+
+    name: str
+    look: Look
+    status: str
+    duration: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JourneyRow:
+    """One journey and the steps of its last run."""
+
+    name: str
+    title: str
+    look: Look
+    at: Moment | None
+    left_out: str
+    steps: Sequence[StepRow]
+
+
+def journeys(view: Mapping[str, Any]) -> Sequence[JourneyRow]:
+    """The policy's journeys."""
+    origin = seconds_of(view.get("cutover_at"))
+    states = {p["name"]: p.get("state") for p in view.get("probes") or ()}
+    return [
+        JourneyRow(
+            name=str(j["name"]),
+            title=str(j.get("title") or j["name"]),
+            look=probe_look(states.get(j["name"])),
+            at=moment(j.get("at"), origin),
+            left_out=str(j.get("left_out") or ""),
+            steps=[
+                StepRow(
+                    name=str(s["name"]) + (" (cleanup)" if s.get("cleanup") else ""),
+                    look=probe_look(_STEP_STATES.get(str(s.get("result")))),
+                    status=str(s.get("status") or ""),
+                    duration=_duration(s.get("seconds")) if s.get("result") != "skipped" else "",
+                    detail=str(s.get("detail") or ("skipped" if s.get("result") == "skipped" else "")),
+                )
+                for s in j.get("steps") or ()
+            ],
+        )
+        for j in view.get("journeys") or ()
+    ]
+
+
+_STEP_STATES = {"passed": "passing", "failed": "failing", "missing": "missing"}
+
+
 def _streak(failures: int, needed: int) -> str:
     if not failures:
         return ""

@@ -18,7 +18,7 @@ from watchdog.core.report_text import (
     span_text,
 )
 from watchdog.core.text import iso
-from watchdog.web.rows import criteria, lines, moment, probes, rollback_lines
+from watchdog.web.rows import criteria, journeys, lines, moment, probes, rollback_lines
 from watchdog.web.words import Look, watch_look, window_look, window_name
 
 _QUIET_S: Final[Mapping[str, float]] = {"immediate": 30.0, "short_term": 60.0, "extended": 180.0}
@@ -171,6 +171,7 @@ def watch_page(view: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         "quiet_criteria": silent_rows(view),
         "quiet_count": sum(len(labels) for _, labels in silent_rows(view)),
         "probes": probes(view),
+        "journeys": journeys(view),
         "rollback": {
             "state": str(rollback.get("state") or "").replace("_", " "),
             "lines": rollback_lines(view),
