@@ -162,3 +162,14 @@ def test_a_time_of_another_day_has_its_date() -> None:
     assert opened["over"] == "The watch ends at 22 Sep 14:13:20 UTC."
     soon = Drive(opening(ends_at=T0 + 600))
     assert soon.messages("opened")[0]["over"] == "The watch ends at 14:23:20 UTC."
+
+
+def test_a_message_offers_the_buttons_that_make_sense_then() -> None:
+    drive = proven()
+    drive.put(Writing(at=T0 + 54.5, after=Split.of({OLD: 100})))
+    assert drive.messages("decision")[0]["actions"] == ["ack"], "it is being written"
+    drive.written(120, "failed", reason="Cloud Run answered 403")
+    assert drive.messages("rollback_failed")[0]["actions"] == ["ack", "rollback"]
+    drive.operate("ack", 130)
+    assert drive.messages("note")[-1]["actions"] == ["rollback"]
+    assert Drive().messages("opened")[0]["actions"] == [], "nobody is asked for anything"
