@@ -59,6 +59,10 @@ def sentence(event: str, fields: Mapping[str, Any]) -> str:  # noqa: C901, PLR09
             return f"{f['reason']}; warming {f['target']} before traffic moves."
         case "traffic_written":
             return f"Traffic written: {percents(f['split'])}. {f['reason']}".strip()
+        case "trial_begun":
+            return f"On trial: Cloud Run is to serve {percents(f['split'])}, to see whether going back helps."
+        case "trial_put_back":
+            return f"The trial is over, its share was put back: {percents(f['split'])}."
         case "restored":
             return f"Restored: Cloud Run serves {percents(f['split'])}, {f['seconds']:.1f} s after the decision."
         case "verifying":

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from tests.core.player import Player, Traffic, World, play, steady, well
+from tests.core.player import Player, Traffic, World, play, steady, well, written
 from tests.core.watches import FAST, NEW, OLD, SLOW, T0, fails, opening, policy
 from watchdog.core import watch as folding
 from watchdog.core.commands import Announce, Restore
-from watchdog.core.events import Event, Resumed, Ticked
+from watchdog.core.events import Event, Resumed, Ticked, Written
 from watchdog.core.journal import decode, encode
 from watchdog.core.model import Outcome, Split, State, TrialMark
 from watchdog.core.report import view
@@ -223,6 +223,32 @@ def test_somebody_who_changes_the_shares_leaves_two_arms_to_compare() -> None:
     player.run()
     assert steps(player)[-1] == ("trial_decided", "helps")
     assert player.watch.outcome is Outcome.ROLLED_BACK
+
+
+def test_a_share_that_cannot_be_put_back_is_paged_with_the_way_back() -> None:
+    def write(watch: Watch, at: float) -> Written:
+        if watch.rollback is not None and watch.rollback.step == "back":
+            return Written(at=at, result="failed", reason="Cloud Run answered 503", before=watch.split)
+        return written(watch, at)
+
+    player = tried(0.3, 0.3, write=write).run(300.0)
+    page = player.messages("rollback_failed")[-1]
+    assert page["title"].startswith("Trial not put back")
+    assert f"--to-revisions {NEW}=100" in page["todo"]
+    assert f"{OLD} 20 %" in page["did"]
+
+
+def test_a_target_that_dropped_out_gives_the_share_back() -> None:
+    def write(watch: Watch, at: float) -> Written:
+        if watch.trial is not None and watch.rollback is not None and watch.rollback.step == "whole":
+            return Written(at=at, result="refused", reason=f"the target cannot serve: {OLD} is not ready")
+        return written(watch, at)
+
+    player = tried(0.3, 0.0, write=write).run(300.0)
+    assert player.watch.hold is not None
+    assert (player.watch.hold.kind, player.watch.split) == ("refused", Split.of({NEW: 100}))
+    assert f"{OLD} is not ready" in player.messages("held")[-1]["happened"]
+    assert player.run().watch.outcome is Outcome.FAILED
 
 
 # --- later --------------------------------------------------------------------------------------------------------

@@ -184,10 +184,11 @@ def _serving(watch: Watch) -> str:
     return f"{watch.revision} still has {percent} % of the traffic" if percent else f"Cloud Run serves {watch.split}"
 
 
-def by_hand(watch: Watch) -> str:
-    """The command that does the rollback without us, ready to be pasted."""
+def by_hand(watch: Watch, split: Split | None = None) -> str:
+    """The command that does the rollback without us, or moves traffic to a split, ready to be pasted."""
     service = watch.deploy.service
-    goal = ",".join(f"{r}={p}" for r, p in watch.target.split.percents().items()) or "REVISION=100"
+    wanted = split if split is not None else watch.target.split
+    goal = ",".join(f"{r}={p}" for r, p in wanted.percents().items()) or "REVISION=100"
     return (
         f"`gcloud run services update-traffic {service.name} --project {service.project} --region {service.region} "
         f"--to-revisions {goal}`"

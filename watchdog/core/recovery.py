@@ -101,6 +101,8 @@ def written(step: Step, event: Written) -> None:
         case "refused":
             todo = f"Move traffic by hand if you must: {messages.by_hand(watch)}."
             decide.refuse(step, rollback.trigger, event.reason, todo, retry_at=event.retry_at)
+        case _ if rollback.step == "back":
+            _not_put_back(step, event, rollback)
         case _:
             watch.rollback = replace(rollback, stage="failed", reason=event.reason)
             sentence = f"The rollback of {messages.place(watch)} failed: {event.reason}."
@@ -116,6 +118,25 @@ def written(step: Step, event: Written) -> None:
                 f"Or try again: `watchdog rollback {watch.id} --reason …`.",
                 did=f"Traffic was not moved: it is still {event.before if event.before.shares else watch.split}.",
             )
+
+
+def _not_put_back(step: Step, event: Written, rollback: Rollback) -> None:
+    """The trial was no success, and its share is still with a target that fails users."""
+    watch = step.watch
+    watch.rollback = replace(rollback, stage="failed", reason=event.reason)
+    found = watch.trial.reason if watch.trial is not None else ""
+    sentence = f"The trial's share of {messages.place(watch)} could not be put back: {event.reason}. {found}".strip()
+    watch.outcome, watch.reason = Outcome.FAILED, sentence
+    watch.state = State.PAUSED if watch.paused else State.WATCHING
+    step.note("failed", sentence)
+    step.announce("rollback_failed", reason=sentence)
+    _failed(
+        step,
+        "Trial not put back",
+        sentence,
+        f"Put it back by hand now: {messages.by_hand(watch, rollback.before)}.",
+        did=f"Traffic is still {event.before if event.before.shares else watch.split}.",
+    )
 
 
 def _failed(step: Step, title: str, sentence: str, todo: str, *, did: str) -> None:

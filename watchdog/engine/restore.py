@@ -133,7 +133,11 @@ class Restorer:
 
     def _tell(self, after: Split, *, trouble: str = "") -> None:
         """People learn of the rollback before the write is answered: the write may take a minute."""
-        if self.told or (self.watch.rules.policy.rollback.mode == "observe" and not self._by_person):
+        if (
+            self.told
+            or self.step == "back"
+            or (self.watch.rules.policy.rollback.mode == "observe" and not self._by_person)
+        ):
             return
         self.told = True
         _log.info("rollback_starts", watch=self.watch.id, split=str(after), step=self.step, trouble=trouble)
