@@ -7,13 +7,17 @@ import pytest
 
 from tests.core.player import Player, Traffic, World, play, steady, well, written
 from tests.core.watches import FAST, NEW, OLD, SLOW, T0, fails, opening, policy
+from watchdog.core import explain_text
 from watchdog.core import watch as folding
 from watchdog.core.commands import Announce, Restore
 from watchdog.core.events import Event, Resumed, Ticked, Written
+from watchdog.core.explain import explain
 from watchdog.core.journal import decode, encode
 from watchdog.core.model import Outcome, Split, State, TrialMark
 from watchdog.core.report import view
+from watchdog.core.report_text import markdown
 from watchdog.core.state import Watch
+from watchdog.web import show
 
 POLICY = policy(rollback={"trial": "20%"})
 FAULT_S = 100.0
@@ -249,6 +253,22 @@ def test_a_target_that_dropped_out_gives_the_share_back() -> None:
     assert (player.watch.hold.kind, player.watch.split) == ("refused", Split.of({NEW: 100}))
     assert f"{OLD} is not ready" in player.messages("held")[-1]["happened"]
     assert player.run().watch.outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize("old, verdict", [(0.0, "going back helps"), (0.3, "a rollback would not help")])
+def test_report_page_and_explanation_tell_its_story(old: float, verdict: str) -> None:
+    player = tried(0.3, old).run(500.0)
+    shown = view(player.watch)
+    told = markdown(shown, ())
+    assert "## The trial" in told
+    assert verdict in told
+    assert f"`{OLD}`" in told
+    answer = " ".join(explain_text.answer(explain(player.journal)))
+    assert verdict in answer
+    assert f"{OLD} failed" in answer
+    page = show.watch_page(shown, player.now)["rollback"]
+    assert any(verdict in said for said in page["said"])
+    assert [line.text for line in page["lines"] if line.text.startswith("Trial")]
 
 
 # --- later --------------------------------------------------------------------------------------------------------

@@ -217,7 +217,7 @@ def rollback_lines(view: Mapping[str, Any]) -> Sequence[Line]:
     ]
     found += [
         (seconds_of(at) or 0.0, Line(at=moment(at, decided), kind="trial", text=text, tone="warn"))
-        for text, at in (trial_text.steps(view) if rollback else ())
+        for text, at in trial_text.steps(view)
         if at
     ]
     return [line for _, line in sorted(found, key=lambda pair: pair[0])]

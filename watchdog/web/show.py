@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from watchdog.core import marks
+from watchdog.core import marks, trial_text
 from watchdog.core.advice import LOUD, Step, headline, next_steps, release_steps
 from watchdog.core.report_text import (
     clock_text,
@@ -146,10 +146,25 @@ def _markers(view: Mapping[str, Any], begin: float, end: float) -> Sequence[Mark
     return markers
 
 
+def _rollback(view: Mapping[str, Any], reason: str) -> Mapping[str, Any] | None:
+    """The rollback as far as it has come, or the trial that was put back; None where nothing was moved."""
+    rollback, trial = view.get("rollback") or {}, view.get("trial") or {}
+    if not rollback and not trial:
+        return None
+    said = [text for part in ("proof", "reason") if (text := rollback.get(part)) and text not in reason]
+    tried = trial_text.sentence(view)
+    return {
+        "state": str(rollback.get("state") or "trial over").replace("_", " "),
+        "lines": rollback_lines(view),
+        "said": [*said, *([tried] if tried else [])],
+        "from": (rollback or trial).get("from") or {},
+        "to": (rollback or trial).get("to") or {},
+    }
+
+
 def watch_page(view: Mapping[str, Any], now: float) -> Mapping[str, Any]:
     """Everything `watch.html` prints."""
     look = watch_look(view)
-    rollback = view.get("rollback") or {}
     reason, age = headline(view), age_of(view, now)
     return {
         "view": {**_PLAIN, **view},
@@ -172,15 +187,7 @@ def watch_page(view: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         "quiet_count": sum(len(labels) for _, labels in silent_rows(view)),
         "probes": probes(view),
         "journeys": journeys(view),
-        "rollback": {
-            "state": str(rollback.get("state") or "").replace("_", " "),
-            "lines": rollback_lines(view),
-            "said": [text for part in ("proof", "reason") if (text := rollback.get(part)) and text not in reason],
-            "from": rollback.get("from") or {},
-            "to": rollback.get("to") or {},
-        }
-        if rollback
-        else None,
+        "rollback": _rollback(view, reason),
         "decisions": lines(view, "decisions"),
         "timeline": lines(view, "timeline"),
         "notes": _notes(view),
