@@ -71,6 +71,7 @@ def test_the_shipped_policy_holds_every_alert_threshold_of_the_checklist() -> No
 
 def test_the_shipped_policy_holds_the_short_term_criteria_and_when_to_rollback() -> None:
     assert table("window.short_term.") == [
+        ("journeys", "100%", Action.INVESTIGATE),
         ("error_rate", "< 0.1%", Action.INVESTIGATE),
         ("p95_latency", "< 200ms", Action.INVESTIGATE),
     ]
@@ -83,6 +84,10 @@ def test_the_shipped_policy_holds_the_short_term_criteria_and_when_to_rollback()
         "database_corruption",
         "security_vulnerability",
     }
+    assert set(shipped().policy.journeys) == {
+        f"journey.{name}" for name in ("login", "courier", "vehicle", "assignment", "attendance")
+    }
+    assert set(shipped().policy.signoffs) == {"user_reported_issues", "user_feedback"}
 
 
 def test_the_shipped_policy_probes_what_the_checklist_probes_in_its_three_windows() -> None:

@@ -13,6 +13,7 @@ from watchdog.core import (
     incidents,
     messages,
     recovery,
+    signoffs,
     trial,
     versus,
     warming,
@@ -44,7 +45,14 @@ def next_deadline(watch: Watch) -> float:
             due = min(due, watch.warming.until)
         if watch.versus is not None:
             due = min(due, watch.versus.until)
-    later = (trial.due(watch), recovery.due(watch), incidents.due(watch), escalation.due(watch), _next_window(watch))
+    later = (
+        trial.due(watch),
+        recovery.due(watch),
+        incidents.due(watch),
+        escalation.due(watch),
+        _next_window(watch),
+        signoffs.due(watch),
+    )
     due = min(due, *later, end_of(watch))
     return due if watch.rollback is not None else min(due, watch.blind_at)
 
@@ -99,6 +107,7 @@ def fire(step: Step) -> None:
     if watch.rollback is None and watch.at >= watch.blind_at:
         _fire_blind(step)
     _fire_windows(step)
+    signoffs.fire(step)
     if watch.at >= end_of(watch) and watch.open:
         ending.finish(step)
 

@@ -1,9 +1,10 @@
 """How a watch ends, and what is said then."""
 
-from watchdog.core import coverage, incidents, messages, recovery
+from watchdog.core import coverage, incidents, messages, recovery, signoffs
 from watchdog.core.decide import Step
 from watchdog.core.model import Outcome
 from watchdog.core.state import Watch
+from watchdog.core.text import listing
 
 
 def end(step: Step, outcome: Outcome, reason: str) -> None:
@@ -61,6 +62,8 @@ def finish(step: Step) -> None:
         end(step, Outcome.FAILED, f"The watch ended while {watch.revision} was being rolled back.")
         return
     outcome, reason = coverage.conclude(watch)
+    if unanswered := signoffs.open_ones(watch):
+        reason += f" Open, nobody has confirmed: {listing(unanswered)}."
     if watch.outcome is Outcome.FAILED:
         outcome, reason = Outcome.FAILED, watch.reason
     if outcome is Outcome.PASSED:

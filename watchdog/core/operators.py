@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 
-from watchdog.core import decide, escalation, incidents, messages, trial
+from watchdog.core import decide, escalation, incidents, messages, signoffs, trial
 from watchdog.core.decide import Step
 from watchdog.core.events import Operated
 from watchdog.core.model import State
@@ -51,6 +51,7 @@ def operate(step: Step, event: Operated) -> None:
             step.watch.ends_at = min(step.watch.ends_at, step.watch.at)
             step.note("finished", f"Finished by {who}{said}: judged on what was seen.")
         case "signoff":
+            signoffs.sign(step, event.name, who, event.reason)
             step.note("signoff", f"{event.name or 'Signed off'} by {who}{said}.")
         case _:
             step.note("ignored", f"{who} asked for {event.verb}, which this version does not know.")

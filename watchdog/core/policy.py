@@ -47,6 +47,7 @@ __all__ = [
     "RollbackConfig",
     "ServiceConfig",
     "SharedCause",
+    "SignoffConfig",
     "WindowConfig",
     "family",
     "format_condition",
@@ -173,6 +174,13 @@ class JourneyConfig(_Value):
         return not self.windows or window in self.windows
 
 
+class SignoffConfig(_Value):
+    """A question to people, put at the end of its window."""
+
+    question: str
+    window: Window
+
+
 class MetricConfig(_Value):
     """Where a metric's evidence comes from."""
 
@@ -270,6 +278,8 @@ class Policy(_Value):
     signals: frozenset[str] = frozenset()
     """Signals that roll back at once."""
     rollback: RollbackConfig = RollbackConfig()
+    signoffs: Mapping[str, SignoffConfig] = Field(default_factory=dict)
+    """Name → what only a person can confirm."""
     coverage_floor: float = 0.8
     cold_start: ColdStart = ColdStart()
     alpha: AlphaConfig = AlphaConfig()

@@ -41,7 +41,7 @@ from watchdog.core.policy_grammar import (
     WindowsFile,
 )
 from watchdog.core.policy_paging import channels_of, escalation_of, silences_of
-from watchdog.core.policy_parts import journeys_of, metrics_of, probes_of
+from watchdog.core.policy_parts import journeys_of, metrics_of, probes_of, signoffs_of
 from watchdog.core.policy_rows import RowCompiler, read_immediate
 from watchdog.core.policy_section import listed, mapped
 from watchdog.core.suggest import closest, did_you_mean
@@ -94,6 +94,7 @@ def build_policy(data: object, journeys: Mapping[str, Journey | str] | None = No
     parts.probes = probes_of(file.get("probes"), parts.windows, findings)
     parts.metrics, measures = metrics_of(file.get("metrics"), findings)
     made = journeys_of(file.get("journeys"), parts.windows, journeys or {}, findings)
+    signoffs = signoffs_of(file.get("signoffs"), parts.windows, findings)
     probe_names = frozenset(mapped(file.get("probes"), ("probes",), None))
     journey_names = frozenset(mapped(file.get("journeys"), ("journeys",), None))
     written = mapped(file.get("windows", DEFAULT_WINDOWS), ("windows",), None)
@@ -126,6 +127,7 @@ def build_policy(data: object, journeys: Mapping[str, Journey | str] | None = No
         windows=parts.windows,
         probes=parts.probes,
         journeys=made,
+        signoffs=signoffs,
         metrics=parts.metrics,
         rows=tuple(compiler.rows),
         signals=frozenset(compiler.signals),

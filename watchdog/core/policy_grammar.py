@@ -6,7 +6,7 @@ models make the JSON Schema that editors use.
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from watchdog.core.catalogue import ALIGNERS, PENDING, REDUCERS, SOURCES, UNITS
 from watchdog.core.conditions import quoted
@@ -38,7 +38,7 @@ from watchdog.core.policy_paging import ChannelsFile, EscalationFile, SilenceFil
 from watchdog.core.policy_section import EditorSchema, Section
 
 RESERVED_TOP = (
-    *("logs", "edge", "jobs", "signoffs", "scale_up"),
+    *("logs", "edge", "jobs", "scale_up"),
     *RESERVED_ACTIONS,
 )
 """Keys that a later version gives a meaning; until then they load with a warning."""
@@ -162,6 +162,16 @@ class JourneyEntry(Section):
     """`id_token` sends a Google ID token with every step."""
     audience: Url | None = None
     """The token's audience; the service's URL by default."""
+
+
+class SignoffFile(Section):
+    """A question that no machine can answer."""
+
+    required: ClassVar = {"question": "Did users report anything?", "window": "short_term"}
+    question: Annotated[str, AfterValidator(str.strip), Field(min_length=1, max_length=300)] | None = None
+    """As it is put to people."""
+    window: Annotated[str, *choice(*(str(w) for w in Window))] | None = None
+    """At whose end it is put."""
 
 
 class MetricFile(Section):
@@ -318,6 +328,8 @@ class PolicyFile(PlainFile):
     """Name → probe; `health_check` in the tables means all of them."""
     journeys: dict[str, JourneyEntry] | None = None
     """Name → journey; `journeys` in the tables means all of them."""
+    signoffs: dict[str, SignoffFile] | None = None
+    """Name → what only a person can confirm."""
     metrics: dict[str, MetricFile] | None = None
     """Metrics that Cloud Run does not feed by itself."""
     success_criteria: list[CriterionFile] | None = None

@@ -22,8 +22,17 @@ from watchdog.core.catalogue import (
 from watchdog.core.conditions import format_duration, quoted
 from watchdog.core.findings import Findings, Path
 from watchdog.core.journey import Journey
-from watchdog.core.policy import ConfirmConfig, Expect, JourneyConfig, MetricConfig, ProbeConfig, WindowConfig
-from watchdog.core.policy_grammar import JourneyEntry, MetricFile, ProbeFile
+from watchdog.core.model import Window
+from watchdog.core.policy import (
+    ConfirmConfig,
+    Expect,
+    JourneyConfig,
+    MetricConfig,
+    ProbeConfig,
+    SignoffConfig,
+    WindowConfig,
+)
+from watchdog.core.policy_grammar import JourneyEntry, MetricFile, ProbeFile, SignoffFile
 from watchdog.core.policy_queries import check_query
 from watchdog.core.policy_section import mapped
 from watchdog.core.suggest import closest, did_you_mean
@@ -153,6 +162,25 @@ def _journey(name: str, read: JourneyEntry, found: Journey, path: Path, findings
         auth="id_token" if read.auth == "id_token" else "none",
         audience=read.audience,
     )
+
+
+# --- questions to people ------------------------------------------------------------------------------------------
+
+
+def signoffs_of(value: object, windows: tuple[WindowConfig, ...], findings: Findings) -> dict[str, SignoffConfig]:
+    """Every sound question by its name."""
+    made = {}
+    for name, item in mapped(value, ("signoffs",), findings).items():
+        path: Path = ("signoffs", name)
+        if not re.fullmatch(r"[a-z][a-z0-9_.-]{0,63}", name):
+            findings.problem(path, "is no name for a sign-off; use small letters, digits, _, . and -")
+        read = SignoffFile.read(item, path, findings)
+        if read is None or read.question is None or read.window is None:
+            continue
+        if windows and read.window not in {w.window.value for w in windows}:
+            findings.problem((*path, "window"), f"there is no window {read.window} in windows")
+        made[name] = SignoffConfig(question=read.question, window=Window(read.window))
+    return made
 
 
 # --- metrics ------------------------------------------------------------------------------------------------------

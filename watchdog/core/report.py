@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from watchdog.core import coverage, escalation, promotion, recovery, trial, verdicts
+from watchdog.core import coverage, escalation, promotion, recovery, signoffs, trial, verdicts
 from watchdog.core.catalogue import JOURNEY_PREFIX, Family
 from watchdog.core.model import Verdict
 from watchdog.core.rules import Rule
@@ -48,6 +48,7 @@ def view(watch: Watch) -> dict[str, Any]:
         "criteria": [_criterion(watch, i) for i in range(len(watch.rules.rules))],
         "probes": [_probe(watch, name) for name in (*watch.rules.policy.probes, *watch.rules.journeys)],
         "journeys": [_journey(watch, name) for name in watch.rules.policy.journeys],
+        "signoffs": signoffs.view(watch),
         "rollback": _rollback(watch),
         "trial": _trial(watch),
         "hold": {"reason": watch.hold.reason, "since": iso(watch.hold.since), "kind": watch.hold.kind}

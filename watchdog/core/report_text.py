@@ -52,6 +52,7 @@ def markdown(
         _section("Evidence", _criteria(view)),
         _section("Probes", _probes(view)),
         _section("Journeys", _journeys(view)),
+        _section("Questions to people", _signoffs(view)),
         _section("Decisions", _decisions(view)),
         _section("What was seen", _coverage(view, records)),
         _section("Timeline (UTC)", _timeline(view)),
@@ -357,6 +358,23 @@ def _journeys(view: Mapping[str, Any]) -> str:
             _cell(said),
         ))  # fmt: skip
     return _table(("Journey", "State", "Passed", "Failed", "Missing", "Where it stopped last"), rows)
+
+
+def _signoffs(view: Mapping[str, Any]) -> str:
+    """What only people can confirm; what nobody did is open."""
+    return _table(
+        ("Question", "State", "By", "UTC", "Said"),
+        [
+            (
+                _cell(f"{s['question']} ({s['name']})" if s.get("question") else s["name"]),
+                "**open**" if s.get("state") == "open" else _cell(s.get("state")),
+                _cell(s.get("by")),
+                clock_text(s.get("signed_at")),
+                _cell(s.get("reason")),
+            )
+            for s in view.get("signoffs") or ()
+        ],
+    )
 
 
 def _decisions(view: Mapping[str, Any]) -> str:

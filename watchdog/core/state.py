@@ -55,6 +55,14 @@ class RuleState(NamedTuple):
     """The row's action was taken for the present alarm, or is not wanted."""
 
 
+class Signed(NamedTuple):
+    """Somebody confirmed what only a person can confirm."""
+
+    at: float
+    by: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """One feed's series, and the rules its meters belong to (by index, in the meters' order)."""
@@ -371,6 +379,10 @@ class Watch:
     notes: tuple[str, ...] = ()
     decisions: tuple[Decision, ...] = ()
     timeline: tuple[Entry, ...] = ()
+    asked: Mapping[str, float] = field(default_factory=dict)
+    """Sign-off → when people were asked for it."""
+    signed: Mapping[str, Signed] = field(default_factory=dict)
+    """Sign-off → who confirmed it."""
     messages: int = 0
     """Messages made so far: numbers their keys."""
     due: float = inf

@@ -12,7 +12,9 @@ from watchdog.web.problems import Problem
 from watchdog.web.services import WebServices, services_of
 
 _MOST_OPEN: Final = 1000
-_LONG: Final = frozenset({"windows", "criteria", "probes", "journeys", "notes", "decisions", "timeline", "promotion"})
+_LONG: Final = frozenset(
+    {"windows", "criteria", "probes", "journeys", "signoffs", "notes", "decisions", "timeline", "promotion"}
+)
 
 
 async def watch_of(request: web.Request, *, ended: bool = False) -> WatchRow:

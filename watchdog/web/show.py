@@ -187,6 +187,7 @@ def watch_page(view: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         "quiet_count": sum(len(labels) for _, labels in silent_rows(view)),
         "probes": probes(view),
         "journeys": journeys(view),
+        "signoffs": [{**s, "at": moment(s.get("signed_at"))} for s in view.get("signoffs") or ()],
         "rollback": _rollback(view, reason),
         "decisions": lines(view, "decisions"),
         "timeline": lines(view, "timeline"),
