@@ -114,6 +114,14 @@ def _show(view: View, *, as_json: bool) -> int:
 @click.argument("service", required=False, metavar="[SERVICE]")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many, newest first.")
 @click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "markdown", "csv"]),
+    default="table",
+    show_default=True,
+    help="For people, for the checklist, for a spreadsheet.",
+)
+@click.option(
     "--mark",
     nargs=2,
     metavar="WATCH WORD",
@@ -124,7 +132,14 @@ def _show(view: View, *, as_json: bool) -> int:
 @by_option
 @json_option
 def history(
-    service: str | None, limit: int, mark: tuple[str, str] | None, *, reason: str, by: str, as_json: bool
+    service: str | None,
+    limit: int,
+    form: str,
+    mark: tuple[str, str] | None,
+    *,
+    reason: str,
+    by: str,
+    as_json: bool,
 ) -> int:
     """Show the deployment history: version, date, deployer, status, mark, notes.
 
@@ -158,9 +173,13 @@ def history(
     settings = settings_of_environment()
 
     def act() -> int:
-        rows = [_deploy(row) for row in _watches(settings, only_open=False, service=service)[:limit]]
+        from watchdog.core.history import as_csv, as_markdown, deploy  # noqa: PLC0415
+
+        rows = [deploy(row) for row in _watches(settings, only_open=False, service=service)[:limit]]
         if as_json:
             echo_json({"deploys": rows})
+        elif form != "table":
+            click.echo((as_csv if form == "csv" else as_markdown)(rows), nl=False)
         elif not rows:
             click.echo(f"No deploy{f' of {service}' if service else ''} has been watched yet.")
         else:
@@ -172,29 +191,6 @@ def history(
         return OK
 
     return answered(act, as_json=as_json)
-
-
-def _deploy(view: View) -> dict[str, Any]:
-    """A watch as a line of the deployment history."""
-    from watchdog.core.report_text import OUTCOMES  # noqa: PLC0415
-
-    outcome = view.get("outcome")
-    return {
-        "version": view.get("version") or "",
-        "date": view.get("cutover_at") or view["opened_at"],
-        "deployer": view.get("deployer") or "",
-        "status": OUTCOMES.get(outcome, outcome) if outcome else _words(view["state"]),
-        "mark": view.get("mark"),
-        "notes": view.get("notes_of_deploy") or "",
-        "project": view["project"],
-        "region": view["region"],
-        "service": view["service"],
-        "revision": view["revision"],
-        "watch": view["id"],
-        "outcome": outcome,
-        "reason": view.get("reason") or "",
-        "ended_at": view.get("ended_at"),
-    }
 
 
 # --- report -------------------------------------------------------------------------------------------------------

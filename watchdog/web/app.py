@@ -38,6 +38,7 @@ def _routes() -> list[web.RouteDef]:
         web.get("/readyz", reads.readyz),
         web.get("/api/openapi.json", reads.openapi),
         web.get("/api/v1/watches", reads.list_watches),
+        web.get("/api/v1/history", reads.history),
         web.get(watch, reads.show_watch),
         web.get(f"{watch}/events", reads.list_events),
         web.get(f"{watch}/report", reads.report),

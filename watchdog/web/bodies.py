@@ -261,6 +261,12 @@ class WatchList(Answer):
     watches: list[WatchSummary]
 
 
+class History(Answer):
+    """The deployment history: version, date, deployer, status and notes of each deploy, newest first."""
+
+    deploys: list[dict[str, Any]]
+
+
 class WatchView(WatchSummary):
     """A watch with all its evidence."""
 

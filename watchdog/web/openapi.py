@@ -15,6 +15,7 @@ from watchdog.web.bodies import (
     Ephemeral,
     Explanation,
     GateAnswer,
+    History,
     MarkOrder,
     PagerDutyWebhook,
     PendingWatch,
@@ -78,6 +79,11 @@ _SECURITY: Final = {
 }
 
 _OPERATIONS: Final = (
+    _Operation(
+        "get", "/api/v1/history", "The deployment history, newest first", {200: ("The deploys", History)},
+        query=(("service", "Only of this service", False), ("limit", "At most so many", False),
+               ("format", "json, markdown or csv", False)),
+    ),
     _Operation(
         "get", "/api/v1/watches", "List watches, newest first", {200: ("The watches", WatchList)},
         query=(("open", "Only open ones: true", False), ("service", "Only of this service", False),

@@ -7,6 +7,7 @@ from aiohttp import web
 from prometheus_client import exposition
 
 from watchdog.core.conditions import parse_share
+from watchdog.core.history import as_csv, as_markdown, deploy
 from watchdog.core.model import ServiceKey, State
 from watchdog.core.promotion import DETECT, may_promote
 from watchdog.core.report_text import markdown, seconds_of
@@ -29,6 +30,22 @@ async def list_watches(request: web.Request) -> web.Response:
     return web.json_response(
         {"watches": [summary(row) for row in rows if service is None or key_of(row).matches(service)]}
     )
+
+
+async def history(request: web.Request) -> web.Response:
+    """The deployment history, newest first: `?service=`, `?limit=`, `?format=json|markdown|csv`."""
+    services = services_of(request)
+    rows = await services.store.watches(limit=_PAGE)
+    service, limit = request.query.get("service"), number(request, "limit", 200, most=_PAGE)
+    deploys = [deploy(row.view) for row in rows if service is None or key_of(row).matches(service)][:limit]
+    form = request.query.get("format", "json")
+    if form == "csv":
+        return web.Response(text=as_csv(deploys), content_type="text/csv", charset="utf-8")
+    if form == "markdown":
+        return web.Response(text=as_markdown(deploys), content_type="text/markdown", charset="utf-8")
+    if form != "json":
+        raise Problem(422, f"format {form!r} is none of json, markdown, csv")
+    return web.json_response({"deploys": deploys})
 
 
 async def show_watch(request: web.Request) -> web.Response:
