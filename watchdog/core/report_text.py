@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from watchdog.core import marks, trial_text
 from watchdog.core.advice import Step, headline, next_steps, release_steps, split_text
+from watchdog.core.sparkline import sparkline
 from watchdog.core.text import share
 
 OUTCOMES: Final[Mapping[str, str]] = {
@@ -50,6 +51,7 @@ def markdown(
         _section("The trial", _trial(view)),
         _section(str((explanation or {}).get("question")), _why(explanation or {})),
         _section("Evidence", _criteria(view)),
+        _section("Evidence over time", _plots(explanation or {})),
         _section("Probes", _probes(view)),
         _section("Journeys", _journeys(view)),
         _section("Questions to people", _signoffs(view)),
@@ -299,6 +301,23 @@ def _why(explanation: Mapping[str, Any]) -> str:
         for row in explanation.get("criteria") or ()
         if row.get("action") == "rollback" and not row.get("silent")
     )
+
+
+def _plots(explanation: Mapping[str, Any]) -> str:
+    """How near an alarm each row came, from the cutover on: a line a row of those that were ever on their way."""
+    bins = explanation.get("bins") or {}
+    rows = []
+    for row in explanation.get("criteria") or ():
+        fullness = (row.get("over_time") or {}).get("fullness") or []
+        if any(f for f in fullness if f is not None):
+            rows.append((" ".join(str(row.get("label") or row["id"]).split()), sparkline(fullness)))
+    if not rows:
+        return ""
+    wide = max(len(label) for label, _ in rows)
+    lines = [f"{label.replace('`', chr(39)):<{wide}}  {line}" for label, line in rows]
+    span = f" {span_text(float(bins['width_s']))} a step, joined where there are many;" if bins.get("width_s") else ""
+    said = f"From the cutover on;{span} a full block is a whole proof, a dot no evidence."
+    return "\n".join(["```text", *lines, "```", "", said])
 
 
 def _criteria(view: Mapping[str, Any]) -> str:
