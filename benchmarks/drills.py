@@ -44,7 +44,7 @@ docs/drills.md`.
 
 As described and in seeded variations of time, fault and traffic. *Wrong*: traffic writes that should not have been
 made; *missed*: writes that should have been; *off script*: plays with any other difference. *Wrote* and *paged*:
-seconds from the fault to the last traffic write and to the first page, median and slowest. Probes are 5 s apart, so a
+seconds from the fault to the first traffic write and to the first page, median and slowest. Probes are 5 s apart, so a
 fault that is confirmed five times takes 4 s to 9 s; one that hangs takes its timeout more.
 
 """

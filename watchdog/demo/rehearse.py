@@ -34,7 +34,7 @@ class Played:
     wrong: tuple[str, ...] = ()
     """What was not as its script says; empty when all was."""
     wrote_s: float | None = None
-    """From the fault to the last traffic write."""
+    """From the fault to the first traffic write."""
     paged_s: float | None = None
     """From the fault to the first page."""
     writes: int = 0
@@ -219,11 +219,17 @@ async def _judge(stage: Stage, took_s: float) -> Played:
         seed=stage.seed,
         took_s=took_s,
         wrong=tuple(wrong),
-        wrote_s=writes[-1]["at"] - fault if writes and fault is not None else None,
-        paged_s=pages[0]["at"] - fault if pages and fault is not None else None,
+        wrote_s=_first_after(fault, writes),
+        paged_s=_first_after(fault, pages),
         writes=len(writes),
         pages=tuple(page["title"] for page in pages),
     )
+
+
+def _first_after(fault: float | None, entries: list[Json]) -> float | None:
+    """Seconds from the fault to the first of these since then."""
+    since = [e["at"] - fault for e in entries if fault is not None and e["at"] >= fault]
+    return float(min(since)) if since else None
 
 
 async def _pages(stage: Stage) -> list[Json]:

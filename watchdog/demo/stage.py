@@ -101,6 +101,11 @@ class Stage:
             body["tags"] = {tag: self.revision(name) for tag, name in tags.items()}
         await self.world.emulator("POST", "/emulator/traffic", body)
 
+    async def condemn(self, name: str) -> None:
+        """A revision can't be Ready any more: its image or a secret is gone."""
+        await self.world.emulator("POST", f"/emulator/revisions/{self.revision(name)}/condemn", {})
+        self.teller.say(f"{self.revision(name)} is not Ready any more.")
+
     async def admin_fault(self, **fault: Any) -> None:
         """A fault of the Admin API, as `POST /emulator/admin-faults` takes it."""
         await self.world.emulator("POST", "/emulator/admin-faults", fault)

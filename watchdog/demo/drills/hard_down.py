@@ -17,10 +17,10 @@ DRILL = Drill(
     title="The new release goes down",
     day="A release passes its start-up check, takes all traffic, and stops listening a few seconds later. Every "
     "request is answered 503.",
-    others="Cloud Run's own rollout has ended by then. Cloud Deploy's analysis looks every 5 minutes at the earliest, "
-    "and its rollback is a new rollout. Argo's canary and Flagger stop watching at promotion.",
-    ours="Confirm with five fresh connections a second apart, ask the old revision meanwhile, put traffic back within "
-    "seconds, prove the recovery, page once.",
+    others="Cloud Run's own rollout has ended by then. Cloud Deploy's analysis looks every 5 minutes at the "
+    "earliest, and its rollback is a new rollout. Argo's canary and Flagger stop watching at promotion.",
+    ours="Confirm with five fresh connections a second apart, ask the old revision meanwhile, put traffic back "
+    "within seconds, prove the recovery, page once.",
     expect=Expect(outcomes={"bad": "rolled_back"}, serving={"good": 100}, writes=1, pages=("Rolling back",)),
     play=_play,
 )
