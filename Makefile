@@ -4,6 +4,8 @@ VENV     ?= .venv
 SCENARIO ?= hard-down
 CONFIG   ?= config/barq-fleet.yaml
 IMAGE    ?= deploy-watchdog:latest
+# Test processes side by side; 0 runs them one after the other in this one
+WORKERS  ?= 2
 # The first Python on this machine that is new enough; or say which: make test PYTHON=python3.13
 PYTHON   ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
               $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -24,8 +26,8 @@ demo: $(VENV)/.runtime  ## play an incident against the real daemon (SCENARIO=ha
 run: $(VENV)/.runtime  ## the daemon on this machine (CONFIG=config/barq-fleet.yaml)
 	$(PY) -m watchdog run --config $(CONFIG)
 
-test: $(VENV)/.dev tools  ## the whole test suite (PYTEST_ARGS="-k rollback")
-	$(PY) -m pytest $(PYTEST_ARGS)
+test: $(VENV)/.dev tools  ## the whole test suite (PYTEST_ARGS="-k rollback" WORKERS=0)
+	$(PY) -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 coverage: $(VENV)/.dev tools  ## the test suite with a coverage report
 	$(PY) -m pytest --cov --cov-report=term $(PYTEST_ARGS)
