@@ -13,6 +13,7 @@ from watchdog.core.model import Outcome
 from watchdog.engine import replay
 from watchdog.engine.replay_csv import read_csv
 from watchdog.engine.replay_journal import Journal, differences, journal_of, looks_like_json, read_journal
+from watchdog.engine.replay_policy import under
 from watchdog.errors import ConfigError
 from watchdog.ports import Record
 
@@ -160,9 +161,9 @@ def test_a_journal_is_under_its_own_policy_in_whatever_region(outage: Recorded) 
 def test_another_policy_decides_on_the_evidence_there_is(outage: Recorded) -> None:
     journal = read_journal(lines(outage.rows), "x")
     lenient = policy(success_criteria=[{"metric": "error_rate", "target": "< 1%", "action": "investigate"}])
-    judged = replay.judge(*replay.under(lenient, journal.opening, journal.events))
+    judged = replay.judge(*under(lenient, journal.opening, journal.events))
     assert [d.action for d in judged.decisions] == ["investigate"]
-    strict = replay.judge(*replay.under(policy(), journal.opening, journal.events))
+    strict = replay.judge(*under(policy(), journal.opening, journal.events))
     assert strict.outcome is Outcome.ROLLED_BACK
 
 
@@ -171,7 +172,7 @@ def test_a_journal_that_goes_on_is_judged_on_what_it_saw_so_far() -> None:
     until = next(i for i, row in enumerate(made.rows) if row["at"] >= "2026-09-21T14:20:00")
     journal = read_journal(lines(made.rows[:until]), "x")
     assert refold(journal).outcome is None
-    judged = replay.judge(*replay.under(policy(), journal.opening, journal.events))
+    judged = replay.judge(*under(policy(), journal.opening, journal.events))
     assert judged.outcome is Outcome.PASSED
     assert 390.0 < judged.ended_s < 400.0
 

@@ -22,6 +22,7 @@ VERBS = {
     "report": "read",
     "explain": "explain",
     "replay": "replay",
+    "backtest": "backtest",
     "signal": "act",
     "rollback": "act",
     "ack": "act",

@@ -97,8 +97,9 @@ def _judge_table(text: str, file: Path, config: Path | None, teller: "_Teller") 
 
 
 def _judge_journal(journal: "Journal", config: Path | None, teller: "_Teller") -> int:
-    from watchdog.engine.replay import judge, refold, under  # noqa: PLC0415
+    from watchdog.engine.replay import judge, refold  # noqa: PLC0415
     from watchdog.engine.replay_journal import differences  # noqa: PLC0415
+    from watchdog.engine.replay_policy import under  # noqa: PLC0415
 
     policy = None if config is None else _policy(config)  # WATCHDOG_CONFIG is what the next watch will be judged by
     opening, events = journal.opening, journal.events

@@ -7,7 +7,7 @@ routed, passing probes, clean requests) is folded in after it.
 
 from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 
 from watchdog.core import watch as folding
@@ -16,7 +16,7 @@ from watchdog.core.events import Event, Opened, Probed, Sampled, Target, Ticked,
 from watchdog.core.model import Counts, Deploy, Outcome, Passed, Sample, Split
 from watchdog.core.policy import Policy
 from watchdog.core.probing import ProbeAnswer, Purpose, Role
-from watchdog.core.state import Watch
+from watchdog.core.state import Trigger, Watch
 
 CANDIDATE = "candidate"
 """What the revision under judgement is called where a file does not say."""
@@ -41,11 +41,30 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """The fold asked for a rollback, `at_s` seconds after the cutover.
+
+    `how`: `automatic`; `person` (on somebody's word, `by`); `asked` (mode approve: a person has to say yes); `observed`
+    (said only, nothing is written).
+    """
+
+    at_s: float
+    how: str
+    criterion: str
+    proof: str
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """What a replay found. `outcome` is None when a journal ends before its watch does."""
 
     watch: Watch
     decisions: tuple[Told, ...]
+    turns: tuple[Turn, ...] = ()
+    """Rollbacks that the fold asked for, in order."""
+    kept_back: tuple[Told, ...] = ()
+    """Proven, and held or refused: what was said."""
     ended_s: float
     outcome: Outcome | None
     reason: str
@@ -55,6 +74,8 @@ class Judgement:
     """Of a journal: traffic writes (seconds since the cutover) that this fold did not ask for."""
     unanswered: tuple[float, ...] = ()
     """Of a journal: rollbacks that this fold asks for, and that the journal goes on without."""
+    left_out: int = 0
+    """Of a journal: events that the fold could not take, left out as they were live (decision 18)."""
 
 
 def opening_of(policy: Policy, *, ends_s: float | None) -> Opened:
@@ -116,21 +137,6 @@ def refold(opening: Opened, events: Iterable[Event]) -> Judgement:
     return run.judgement()
 
 
-def under(policy: Policy, opening: Opened, events: Sequence[Event]) -> tuple[Opened, list[Event]]:
-    """A journal's evidence as it would be judged under another policy.
-
-    What the old policy's rollback brought is left out: the evidence ends where it moved the traffic away, or else with
-    the journal.
-    """
-    moved = min((e.at for e in events if isinstance(e, Written) and e.result == "done"), default=inf)
-    last = events[-1].at if events else opening.at
-    ends = min(moved, last, inf if opening.ends_at is None else opening.ends_at)
-    walked = {e.probe for e in events if isinstance(e, Probed)}
-    absent = {n: "this journey was not run then" for n in policy.journeys if n not in walked}
-    kept: list[Event] = [e for e in events if e.at <= ends and not isinstance(e, Written)]
-    return replace(opening, policy=policy.canonical(), policy_hash=policy.hash, ends_at=ends, unable=absent), kept
-
-
 @dataclass(slots=True)
 class _Run:
     """One replay under way."""
@@ -139,6 +145,11 @@ class _Run:
     suppose: bool = True
     watch: Watch = field(init=False)
     decisions: list[Told] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+    kept_back: list[Told] = field(default_factory=list)
+    left_out: int = 0
+    turned_at: float | None = None
+    """When the last rollback was decided that is in `turns` (Unix seconds)."""
     supposed: list[Event] = field(default_factory=list)
     """What the rollback brings, in order, not folded in yet."""
     asked: list[float] = field(default_factory=list)
@@ -165,10 +176,19 @@ class _Run:
                 self.fold(Ticked(at=due))
 
     def fold(self, event: Event) -> None:
-        """One event."""
-        self.watch, commands = folding.advance(self.watch, event)
+        """One event. Of a journal, one that the fold cannot take is left out, as it was live."""
+        before = self.watch
+        try:
+            self.watch, commands = folding.advance(before, event)
+        except Exception:
+            if self.suppose:
+                raise
+            self.left_out += 1
+            return
         if commands:
             self._take(commands)
+        if self.watch.approve_until is not None and before.approve_until is None and self.watch.pending_trigger:
+            self._turn("asked", self.watch.pending_trigger)
         if isinstance(event, Written):
             if self.asked:
                 self.asked.pop()
@@ -190,6 +210,9 @@ class _Run:
         return Judgement(
             watch=watch,
             decisions=tuple(self.decisions),
+            turns=tuple(self.turns),
+            kept_back=tuple(self.kept_back),
+            left_out=self.left_out,
             ended_s=ended - self._origin,
             outcome=outcome,
             reason=reason,
@@ -205,20 +228,31 @@ class _Run:
 
     def _take(self, commands: Sequence[Command]) -> None:
         for command in commands:
-            if isinstance(command, Announce) and command.event == "decision":
+            if isinstance(command, Announce) and command.event in _TOLD:
                 f = command.fields
-                self.decisions.append(
-                    Told(
-                        at_s=command.at - self._origin,
-                        action=str(f["action"]),
-                        criterion=str(f["criterion"]),
-                        reason=str(f["reason"]),
-                    )
+                told = Told(
+                    at_s=command.at - self._origin,
+                    action=str(f.get("action", command.event)),
+                    criterion=str(f["criterion"]),
+                    reason=str(f["reason"]),
                 )
+                (self.decisions if command.event == "decision" else self.kept_back).append(told)
             elif isinstance(command, Restore):
                 self.asked.append(self.watch.at)
+                rollback = self.watch.rollback
+                if rollback is not None and rollback.step != "back" and rollback.decided_at != self.turned_at:
+                    self.turned_at = rollback.decided_at  # the rest after a trial is written on the same decision
+                    how = "observed" if _only_observes(self.watch) else "person" if rollback.by else "automatic"
+                    self._turn(how, rollback.trigger, at=rollback.decided_at, by=rollback.by)
                 for event in _supposed(self.watch) if self.suppose else ():
                     insort(self.supposed, event, key=lambda e: e.at)
+
+    def _turn(self, how: str, trigger: Trigger, *, at: float | None = None, by: str = "") -> None:
+        at_s = (trigger.at if at is None else at) - self._origin
+        self.turns.append(Turn(at_s=at_s, how=how, criterion=trigger.criterion, proof=trigger.sentence, by=by))
+
+
+_TOLD = frozenset({"decision", "held", "rollback_refused"})
 
 
 def _supposed(watch: Watch) -> Iterator[Event]:
