@@ -83,8 +83,10 @@ def shipped_policy() -> Policy:
 
 def checks_of(policy: Policy) -> tuple[str, ...]:
     """Every check that Cloud Run's metrics answer for this policy, as the source `cloud_run` announces them."""
-    limits = latency_limits(compile_rules(policy, baselines=BASELINES).rules)
-    named = tuple(check for reading in READINGS for check in reading.checks)
+    rules = compile_rules(policy, baselines=BASELINES)
+    limits = latency_limits(rules.rules)
+    asked = [r for r in READINGS if not r.on_demand or any(check in rules.by_check for check in r.checks)]
+    named = tuple(check for reading in asked for check in reading.checks)
     return named + latency_checks(limits, upper=True)
 
 

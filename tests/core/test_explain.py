@@ -184,7 +184,7 @@ def test_a_good_day_says_how_near_each_row_came_and_what_its_traffic_would_have_
     assert "requests failed (0.2 %; limit < 1%)" in said
     assert "At the 10 requests/s that came (requests), error_rate above" in said
     assert "would have been found within 5 min, above" in said
-    assert "within 1 h." in said
+    assert "within 1 h, above 1.1 % over the watch (100 % covered)." in said
     assert any(line.startswith("No rollback row ever had enough evidence") for line in explain_text.answer(e))
 
 

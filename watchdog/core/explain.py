@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Final, NamedTuple
 
-from watchdog.core import coverage, explain_bins
+from watchdog.core import achieved, coverage, explain_bins
 from watchdog.core import explain_evidence as evidence
 from watchdog.core import watch as folding
 from watchdog.core.commands import Announce, Command
@@ -274,7 +274,7 @@ class Explainer:
             counted=explain_bins.counted(watch, index),
             bins=bins.of_rule(index, watch, at) if watch.cutover_at is not None else (),
             coverage={name: c for name, c in covered.items() if c is not None},
-            achieved=evidence.achieved(watch, index, mine) if rule.row.action is Action.ROLLBACK else (),
+            achieved=achieved.of_row(watch, index) if rule.row.action is Action.ROLLBACK else (),
             gaps=mine,
         )
 

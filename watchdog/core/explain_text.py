@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
+from watchdog.core import achieved
 from watchdog.core.catalogue import Family
-from watchdog.core.explanation import QUIET, Achieved, Criterion, Explanation, Gap, Held, Repeated
+from watchdog.core.explanation import QUIET, Criterion, Explanation, Gap, Held, Repeated
 from watchdog.core.model import Outcome, State
 from watchdog.core.report_text import offset_text, span_text
 from watchdog.core.state import Watch
@@ -173,7 +174,7 @@ def _not_proven(c: Criterion, e: Explanation) -> list[str]:
         parts.insert(0, _nearness(c, e))
     if c.state.verdict == "INCONCLUSIVE" and c.state.reason:
         parts.append(_sentence(c.state.reason[:1].upper() + c.state.reason[1:]))
-    return parts + [_reach(c, a) for a in c.achieved[:1]]
+    return parts + [achieved.sentence(c.rule, a) for a in c.achieved[:1]]
 
 
 def _nearness(c: Criterion, e: Explanation) -> str:
@@ -218,20 +219,6 @@ def _gauge(c: Criterion, e: Explanation) -> list[str]:
     points = round(4 * min(1.0, c.peak.fullness))
     when = _when(e, c.peak.at)
     return [f"At most {points} of the last 5 points broke it, at {when}; 4 are enough. {last}".strip()]
-
-
-def _reach(c: Criterion, a: Achieved) -> str:
-    """What would have been found."""
-    limit = c.rule.row.condition.text.lstrip("<>= ") if c.rule.row.condition else ""
-    latency = c.rule.family is Family.LATENCY
-    above = "more than {} of requests slower than " + limit if latency else c.rule.row.metric + " above {}"
-    found = [(share(r.bad_share), span_text(r.within_s)) for r in a.reaches if r.bad_share is not None]
-    at = f"At the {a.rate_per_s:.3g} requests/s that came ({a.source}),"
-    if not found:
-        return f"{at} nothing could have been found within {span_text(max(r.within_s for r in a.reaches))}."
-    (least, within), *more = found
-    also = "".join(f", {'more than' if latency else 'above'} {p} within {t}" for p, t in more)
-    return f"{at} {above.format(least)} would have been found within {within}{also}."
 
 
 # --- words ------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 from typing import Any, Final
 
 from watchdog.core import explain_text
-from watchdog.core.explanation import Achieved, Criterion, Explanation, Gap, Proof
+from watchdog.core.achieved import as_json
+from watchdog.core.explanation import Criterion, Explanation, Gap, Proof
 from watchdog.core.text import iso
 
 DIGITS: Final = 4
@@ -99,7 +100,7 @@ def _criterion(c: Criterion, e: Explanation) -> dict[str, Any]:
         ],
         "changes_left_out": c.changes_left_out,
         "coverage": {name: round(share, DIGITS) for name, share in c.coverage.items()},
-        "achieved": [_achieved(a) for a in c.achieved],
+        "achieved": [as_json(a) for a in c.achieved],
         "over_time": {
             "fullness": [round(b.fullness, DIGITS) if b.seen else None for b in c.bins],
             "verdict": [b.verdict.value for b in c.bins],
@@ -119,17 +120,6 @@ def _proof(p: Proof) -> dict[str, Any]:
         "acted_at": iso(p.acted_at),
         "led_to": p.led_to,
         "approach": [[iso(at), round(full, DIGITS)] for at, full in p.approach],
-    }
-
-
-def _achieved(a: Achieved) -> dict[str, Any]:
-    return {
-        "source": a.source,
-        "rate_per_s": round(a.rate_per_s, DIGITS),
-        "reaches": [
-            {"within_s": r.within_s, "bad_share": None if r.bad_share is None else round(r.bad_share, 6)}
-            for r in a.reaches
-        ],
     }
 
 

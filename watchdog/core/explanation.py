@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from watchdog.core.frontier import Reach
+from watchdog.core.achieved import Achieved
 from watchdog.core.model import Action, Verdict
 from watchdog.core.rules import Rule
 from watchdog.core.state import RuleState, Watch
@@ -69,15 +69,6 @@ class Bin(NamedTuple):
     total: float
     value: float | None
     seen: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Achieved:
-    """What a feed could have found with the traffic that really came."""
-
-    source: str
-    rate_per_s: float
-    reaches: tuple[Reach, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

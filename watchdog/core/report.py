@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from watchdog.core import coverage, escalation, promotion, recovery, signoffs, trial, verdicts
+from watchdog.core import achieved, coverage, escalation, promotion, recovery, signoffs, trial, verdicts
 from watchdog.core.catalogue import JOURNEY_PREFIX, Family
 from watchdog.core.model import Verdict
 from watchdog.core.rules import Rule
@@ -45,6 +45,7 @@ def view(watch: Watch) -> dict[str, Any]:
         "coverage_floor": watch.rules.policy.coverage_floor,
         "promotion": promotion.evidence(watch) if watch.open else None,
         "windows": _windows(watch),
+        "achieved": achieved.view(watch) if not watch.open else [],  # final at the end; `explain` reckons it before
         "criteria": [_criterion(watch, i) for i in range(len(watch.rules.rules))],
         "probes": [_probe(watch, name) for name in (*watch.rules.policy.probes, *watch.rules.journeys)],
         "journeys": [_journey(watch, name) for name in watch.rules.policy.journeys],

@@ -57,6 +57,7 @@ def markdown(
         _section("Questions to people", _signoffs(view)),
         _section("Decisions", _decisions(view)),
         _section("What was seen", _coverage(view, records)),
+        _section("What could have been found", _achieved(view)),
         _section("Timeline (UTC)", _timeline(view)),
         _section("How to release the traffic", _numbered(release_steps(view))),
         _section("Said at the opening", _bullets(view.get("notes"))),
@@ -427,6 +428,13 @@ def _coverage(view: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> 
     if len(gaps) == 1:
         away = f"The watchdog was away once, for {span_text(gaps[0])}; that time counts as not seen."
     return "\n\n".join(part for part in (table, away if gaps else "") if part)
+
+
+def _achieved(view: Mapping[str, Any]) -> str:
+    """Of each row of counts that rolls back: how much the watch proves by having found nothing."""
+    return "\n".join(
+        f"- **{_item(row.get('label') or row['id'])}**: {_plain(row['text'])}" for row in view.get("achieved") or ()
+    )
 
 
 def _gap(record: Mapping[str, Any]) -> float:

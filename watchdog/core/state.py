@@ -377,6 +377,8 @@ class Watch:
     blind_at: float = inf
     """No check's silence has to be paged before this; it is looked at again then."""
     notes: tuple[str, ...] = ()
+    expected_per_s: float | None = None
+    """Requests a second before the deploy, with which the frontier was reckoned at the opening."""
     decisions: tuple[Decision, ...] = ()
     timeline: tuple[Entry, ...] = ()
     asked: Mapping[str, float] = field(default_factory=dict)

@@ -89,6 +89,7 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         verdicts=tuple(RuleState(since=event.at, reason=r.why_not or "no evidence yet") for r in rules.rules),
         probes={name: ProbeState(armed=name in armed) for name in (*policy.probes, *rules.journeys)},
         notes=notes,
+        expected_per_s=event.baselines.get(frontier.RATE) or None,
     )
     watch.settles_s = coverage.slowest_lag(watch)
     step = Step(watch, now=event.at)

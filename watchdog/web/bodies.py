@@ -271,6 +271,10 @@ class WatchView(WatchSummary):
     """A watch with all its evidence."""
 
     windows: list[dict[str, Any]]
+    achieved: list[dict[str, Any]] = Field(
+        default=[],
+        description="Once ended: what the traffic that came would have shown, by row of counts that rolls back.",
+    )
     criteria: list[dict[str, Any]]
     probes: list[dict[str, Any]]
     journeys: list[dict[str, Any]] = Field(default_factory=list)
