@@ -8,7 +8,7 @@ from watchdog.core.commands import Announce, Command, Notify, Restore
 from watchdog.core.messages import Body
 from watchdog.core.model import Action, Outcome, State, Window
 from watchdog.core.state import Decision, Entry, Hold, Incident, Rollback, Trigger, Watch
-from watchdog.core.text import span, when
+from watchdog.core.text import listing, span, when
 
 TIMELINE = 200
 """Lines of the timeline that a watch keeps."""
@@ -130,6 +130,9 @@ def consider(step: Step, trigger: Trigger) -> None:
             f"{messages.by_hand(watch)}.",
         )
         return
+    if (differs := other_schema(watch)) is not None:
+        refuse(step, trigger, *differs)
+        return
     if not watch.target.split.shares:
         refuse(
             step,
@@ -142,6 +145,24 @@ def consider(step: Step, trigger: Trigger) -> None:
         ask(step, trigger)
         return
     begin(step, trigger)
+
+
+def other_schema(watch: Watch) -> tuple[str, str] | None:
+    """Why the target's code must not meet the present schema, and what to do; None where the labels say the same, or
+    one of the revisions declares none (which was said at the opening)."""
+    label = watch.rules.policy.rollback.schema_label
+    new = watch.schemas.get(watch.revision)
+    if label is None or new is None:
+        return None
+    others = {r: s for r in sorted(watch.target.split.revisions) if (s := watch.schemas.get(r, new)) != new}
+    if not others:
+        return None
+    then = listing(f"{revision} says {schema}" for revision, schema in others.items())
+    why = f"the schema has changed: {watch.revision} has the label {label}: {new}, while {then}"
+    return why, (
+        "Old code would meet a database that it does not know. Mend it forward; or undo the migration first, then "
+        f"`watchdog rollback {watch.id} --reason …` (docs/runbook.md, Schema)."
+    )
 
 
 def begin(step: Step, trigger: Trigger, *, by: str = "") -> None:

@@ -80,6 +80,8 @@ class Opened:
     it."""
     unable: Mapping[str, str] = field(default_factory=dict)
     """Journeys that cannot be run in this watch (`journey.NAME`), and why."""
+    schemas: Mapping[str, str] = field(default_factory=dict)
+    """Revision → the value of the label that the policy names in `rollback.schema_label`; absent where undeclared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -221,6 +221,7 @@ def _encode_opened(e: Opened) -> dict[str, Any]:
         "rolled_back": e.rolled_back,
         "trial": None if e.trial is None else encode_mark(e.trial),
         "unable": dict(e.unable),
+        "schemas": dict(e.schemas),
     }
 
 
@@ -251,6 +252,7 @@ def _decode_opened(at: float, b: Mapping[str, Any]) -> Opened:
         rolled_back=b.get("rolled_back", ""),
         trial=decode_mark(b["trial"]) if b.get("trial") else None,  # journals from before there were trials lack it
         unable=b.get("unable", {}),
+        schemas=b.get("schemas", {}),
     )
 
 

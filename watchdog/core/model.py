@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+SAFE_LABEL = "watchdog-rollback-safe"
+"""The label of a revision that says whether it may be rolled back: "true" or "false"."""
+
 
 class Window(StrEnum):
     """A phase of a watch."""
@@ -265,7 +268,7 @@ class RevisionState:
     @property
     def rollback_safe(self) -> bool:
         """False when the label `watchdog-rollback-safe: "false"` travels with the revision."""
-        return self.labels.get("watchdog-rollback-safe", "").lower() != "false"
+        return self.labels.get(SAFE_LABEL, "").lower() != "false"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

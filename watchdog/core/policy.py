@@ -221,6 +221,8 @@ class RollbackConfig(_Value):
     per_day: int = 3
     verify_for_s: float = 600.0
     approve_within_s: float = 900.0
+    schema_label: str | None = None
+    """The label of revisions that names their schema; between different ones nothing is rolled back."""
 
 
 class ColdStart(_Value):

@@ -177,6 +177,9 @@ Region = Annotated[str, *matching(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?", "a regio
 ServiceName = Annotated[
     str, *matching(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?", "the name of a Cloud Run service, such as barq-fleet-api")
 ]
+LabelName = Annotated[
+    str, *matching(r"[a-z](?:[a-z0-9_-]{0,62})", "the name of a label of Cloud Run, such as schema-version")
+]
 Note = Annotated[str, AfterValidator(str.strip), Field(max_length=500)]
 Few = Annotated[int, _whole(1, 1000)]
 SignalName = Annotated[str, *matching(r"[a-z][a-z0-9_]{0,63}", "a signal; use small letters, digits and _")]

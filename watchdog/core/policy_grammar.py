@@ -21,6 +21,7 @@ from watchdog.core.policy_fields import (
     Few,
     Headers,
     Interval,
+    LabelName,
     Length,
     Note,
     Project,
@@ -42,7 +43,7 @@ RESERVED_TOP = (
     *RESERVED_ACTIONS,
 )
 """Keys that a later version gives a meaning; until then they load with a warning."""
-RESERVED_ROLLBACK = ("tag", "schema_label", "scope", *RESERVED_ACTIONS)
+RESERVED_ROLLBACK = ("tag", "scope", *RESERVED_ACTIONS)
 
 
 def _windows(value: object) -> tuple[Window, ...]:
@@ -264,6 +265,8 @@ class RollbackFile(Section):
     """How long recovery may take to be proven; 10m by default."""
     approve_within: Length | None = None
     """How long `approve` waits for a person; 15m by default."""
+    schema_label: LabelName | None = None
+    """Label of revisions that names their database schema: no rollback between different ones."""
     immediately_if: list[str | ImmediateFile] | None = None
     """What rolls back at once."""
 

@@ -321,6 +321,8 @@ class Watch:
     own_url: str = ""
     armed_by_hand: bool = False
     sick_before: tuple[str, ...] = ()
+    schemas: Mapping[str, str] = field(default_factory=dict)
+    """Revision → its declared schema."""
     known_bad: bool = False
     """Rolled back before and serving again: watched without writing."""
     rolled_back_before: str = ""

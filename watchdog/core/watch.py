@@ -85,6 +85,7 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         armed_by_hand=event.armed is None,
         sick_before=event.sick_before,
         known_bad=event.known_bad,
+        schemas=event.schemas,
         rolled_back_before=event.rolled_back,
         verdicts=tuple(RuleState(since=event.at, reason=r.why_not or "no evidence yet") for r in rules.rules),
         probes={name: ProbeState(armed=name in armed) for name in (*policy.probes, *rules.journeys)},

@@ -1,13 +1,13 @@
 """Opens a watch: everything that is measured, looked up and written down before the first probe, within seconds."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from watchdog.core import traffic
 from watchdog.core.catalogue import check_words
 from watchdog.core.events import Opened, Target
-from watchdog.core.model import Deploy, RevisionState, ServiceKey, ServiceState, Split, tags_by_revision
+from watchdog.core.model import SAFE_LABEL, Deploy, RevisionState, ServiceKey, ServiceState, Split, tags_by_revision
 from watchdog.core.policy import Policy
 from watchdog.core.service import Service, bad_fingerprints
 from watchdog.engine import baselines, metering, opening_notes
@@ -15,6 +15,8 @@ from watchdog.engine.probing import unable
 from watchdog.engine.tools import Tools
 from watchdog.errors import PermanentError, TemporaryError
 
+SCHEMAS = 50
+"""Newest revisions whose declared schema a watch remembers."""
 PATIENCE_S = 3.0
 """How long sources may take to announce themselves before the watch opens without them."""
 
@@ -88,6 +90,8 @@ async def open_watch(
             baselines=before.values,
             named=Split.of(notice.previous),
             observe=notice.observe,
+            declared=not notice.rollback_safe or (found is not None and SAFE_LABEL in found.labels),
+            revisions=revisions,
         )
     )
     hand = notice.by_hand and target.revision not in tags_by_revision(state.tags)
@@ -123,8 +127,18 @@ async def open_watch(
         known_bad=notice.observe,
         rolled_back=state.rolled_back,
         trial=mark if policy.rollback.mode != "observe" else None,
+        schemas=_schemas(policy, revisions, {revision, *target.split.revisions}),
         link=f"{tools.page_url}/watches/{watch_id}" if tools.page_url else "",
     )
+
+
+def _schemas(policy: Policy, revisions: Sequence[RevisionState], concerned: Collection[str]) -> dict[str, str]:
+    """The schemas that the revisions declare: of those concerned, and of the newest, should the target change."""
+    label = policy.rollback.schema_label
+    if label is None:
+        return {}
+    kept = [r for i, r in enumerate(revisions) if i < SCHEMAS or r.name in concerned]
+    return {r.name: r.labels[label] for r in kept if r.labels.get(label)}
 
 
 def _own_url(policy: Policy, state: ServiceState) -> str:

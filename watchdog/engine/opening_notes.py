@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from math import inf
 
 from watchdog.core.events import Lag, Target
-from watchdog.core.model import ServiceState, Split, tags_by_revision
+from watchdog.core.model import SAFE_LABEL, RevisionState, ServiceState, Split, tags_by_revision
 from watchdog.core.policy import Policy
+from watchdog.core.text import listing
 from watchdog.engine import baselines, metering
 
 
@@ -25,11 +26,14 @@ class Found:
     """The split that the caller named as the one before."""
     observe: bool
     """Watched without writing: a known-bad revision that serves again."""
+    declared: bool
+    """Whether somebody said of this deploy that it is (not) safe to roll back."""
+    revisions: Sequence[RevisionState]
 
 
 def notes(found: Found) -> list[str]:
     """Sentences, the most important first."""
-    return [*_target(found), *_tags(found), *_writing(found), *_evidence(found)]
+    return [*_target(found), *_tags(found), *_writing(found), *_schema(found), *_evidence(found)]
 
 
 def _target(found: Found) -> Iterator[str]:
@@ -72,6 +76,31 @@ def _writing(found: Found) -> Iterator[str]:
         yield f"{found.revision} was rolled back before and serves again: watched without writing."
     elif found.policy.rollback.mode == "observe":
         yield "Observe mode: nothing will be written."
+
+
+def _schema(found: Found) -> Iterator[str]:
+    """Whether the old code can live with what this deploy changed: what nobody declared is said."""
+    label, target = found.policy.rollback.schema_label, found.target.split
+    if not target.shares or not found.safe or found.policy.rollback.mode == "observe":
+        return
+    if label is None:
+        if not found.declared:
+            yield (
+                "Nobody declared whether the old code can live with this deploy's schema and data: taken as safe. "
+                f'Declare it by rollback.schema_label in the policy, or by the label {SAFE_LABEL} ("true" or "false").'
+            )
+        return
+    known = {r.name: r.labels.get(label, "") for r in found.revisions}
+    silent = [r for r in (found.revision, *sorted(target.revisions)) if not known.get(r)]
+    if silent:
+        yield f"{listing(silent)} without the label {label}: the schema is not compared, a rollback is taken as safe."
+        return
+    new, others = known[found.revision], sorted({known[r] for r in target.revisions} - {known[found.revision]})
+    if others:
+        yield (
+            f"The schema changes with this deploy ({label}: {listing(others)}, now {new}): a proven fault pages and "
+            "holds, and is not rolled back by itself."
+        )
 
 
 def _evidence(found: Found) -> Iterator[str]:
