@@ -27,7 +27,7 @@ run: $(VENV)/.runtime  ## the daemon on this machine (CONFIG=config/barq-fleet.y
 	$(PY) -m watchdog run --config $(CONFIG)
 
 test: $(VENV)/.dev tools  ## the whole test suite (PYTEST_ARGS="-k rollback" WORKERS=0)
-	$(PY) -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 coverage: $(VENV)/.dev tools  ## the test suite with a coverage report
 	$(PY) -m pytest --cov --cov-report=term $(PYTEST_ARGS)

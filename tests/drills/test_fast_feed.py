@@ -14,7 +14,7 @@ from tests.engine.world import policy_text
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(150)]
 GOOD, BAD = f"{SERVICE}-good", f"{SERVICE}-bad"
 FOUND_S = 60.0
-ERRORS = {"kind": "status", "status": 500, "share": 0.08, "users_only": True}
+ERRORS = {"kind": "status", "status": 500, "share": 0.2, "users_only": True}
 POLICY = policy_text(
     criteria='  - {metric: error_rate, target: "< 1%", action: rollback}\ncold_start: {errors: 0s, latency: 0s}',
     every="1s",
@@ -34,7 +34,7 @@ def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str,
         yield asyncio.run(world._endpoints(running))
 
 
-async def test_eight_percent_of_errors_behind_green_probes_are_rolled_back_within_a_minute(
+async def test_a_fifth_of_errors_behind_green_probes_are_rolled_back_within_a_minute(
     cloud: Cloud, tmp_path: Path
 ) -> None:
     async with daemon(cloud, tmp_path, text=POLICY) as dog:

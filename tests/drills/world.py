@@ -19,12 +19,12 @@ from typing import Any
 
 import aiohttp
 
-from tests.engine.world import eventually, policy_text
+from tests.engine.world import PATIENCE_S, eventually, policy_text
 
 REPOSITORY = Path(__file__).parents[2]
 SERVICE = "barq-fleet-api"
 TOKEN = "s3cret-for-drills"
-START_S = 30.0
+START_S = 60.0
 STOP_S = 5.0
 """SIGTERM to exit (DESIGN section 5)."""
 LEASE_S = 1.0
@@ -238,7 +238,7 @@ async def _endpoints(running: Process) -> Mapping[str, Any]:
 
 @asynccontextmanager
 async def connected(endpoints: Mapping[str, Any]) -> AsyncIterator[Cloud]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_S)) as http:
         yield Cloud(endpoints, http)
 
 
@@ -280,7 +280,7 @@ class Daemon:
         found: list[dict[str, Any]] = body["watches"]
         return found
 
-    async def watch(self, revision: str, *states: str, within_s: float = 15.0) -> dict[str, Any]:
+    async def watch(self, revision: str, *states: str, within_s: float = PATIENCE_S) -> dict[str, Any]:
         """The watch of this revision, once it is in one of the states (any, when none is named)."""
 
         async def look() -> dict[str, Any] | None:
@@ -292,7 +292,7 @@ class Daemon:
         found = await eventually(look, f"a watch of {revision} in {states or 'any state'}", within_s=within_s)
         return dict(found)
 
-    async def ended(self, revision: str, *, within_s: float = 15.0) -> dict[str, Any]:
+    async def ended(self, revision: str, *, within_s: float = PATIENCE_S) -> dict[str, Any]:
         return await self.watch(revision, "ended", within_s=within_s)
 
     async def armed(self) -> None:
@@ -348,7 +348,7 @@ class Watching:
     def events(self) -> list[str]:
         return [line["event"] for line in self.process.lines()]
 
-    async def until(self, event: str, *, within_s: float = 20.0) -> None:
+    async def until(self, event: str, *, within_s: float = PATIENCE_S) -> None:
         """Until it has printed this event."""
 
         def printed() -> bool:
@@ -362,7 +362,7 @@ class Watching:
         process = self.process
         return f"{process.name}: exit {process.code}\n{process.said()}\n{process.output.read_text()}"
 
-    async def end(self, *, within_s: float = 30.0) -> tuple[int, dict[str, Any]]:
+    async def end(self, *, within_s: float = 2 * PATIENCE_S) -> tuple[int, dict[str, Any]]:
         """Its exit code and its last line."""
         code = await self.process.exit(within_s)
         lines = self.process.lines()

@@ -82,7 +82,7 @@ class Cloud:
         return revision
 
     async def settle(self) -> Service:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(40):
             return await self.emulator.director.settle(KEY)
 
     async def get(self, url: str, *, timeout_s: float = 5.0, agent: str = "test") -> tuple[int, str]:
@@ -105,14 +105,14 @@ async def running_cloud(**options: Any) -> AsyncIterator[Cloud]:
         yield Cloud(emulator=emulator, http=http)
 
 
-async def until(condition: Callable[[], object], *, timeout_s: float = 5.0) -> None:
+async def until(condition: Callable[[], object], *, timeout_s: float = 40.0) -> None:
     """Return as soon as `condition` holds; `TimeoutError` when it never does."""
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 -- conditions of real servers, which signal nothing
             await asyncio.sleep(0.005)
 
 
-async def until_async(condition: Callable[[], Awaitable[object]], *, timeout_s: float = 5.0) -> None:
+async def until_async(condition: Callable[[], Awaitable[object]], *, timeout_s: float = 40.0) -> None:
     """`until` for a condition that must be awaited."""
     async with asyncio.timeout(timeout_s):
         while not await condition():  # noqa: ASYNC110 -- as above

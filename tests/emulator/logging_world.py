@@ -30,7 +30,7 @@ class Tailing:
 
     async def read(self) -> types.TailLogEntriesResponse:
         """The next response; the session's error when it has ended."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(40):
             response: types.TailLogEntriesResponse = await anext(self.stream)
             return response
 

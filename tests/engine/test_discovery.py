@@ -158,5 +158,5 @@ async def test_keepers_that_share_a_list_fall_into_step_and_find_a_deploy_in_tim
             await asyncio.sleep(2.5)
             assert cloud.emulator.world.reads <= 3
             await cloud.deploy("barq-fleet-api-next")
-            runner = await house.watching("barq-fleet-api-next", within_s=3.0)
+            runner = await house.watching("barq-fleet-api-next")
             assert runner.watch.target.split.percents() == {GOOD: 100}

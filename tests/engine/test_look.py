@@ -31,6 +31,6 @@ async def test_a_hint_without_a_change_of_traffic_opens_nothing_and_is_taken(tmp
 
 async def taken(house: House) -> None:
     """Until no letter to the service waits."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(40):
         while await house.store.letters([house.keeper.stream]):  # noqa: ASYNC110 - the store tells nobody
             await asyncio.sleep(0.02)

@@ -4,7 +4,8 @@ import asyncio
 from itertools import pairwise
 from pathlib import Path
 
-from tests.engine.world import BAD, DOWN, GOOD, NEXT, House, all_at_once, emulated, eventually, kept, policy
+from tests.engine.world import BAD, DOWN, GOOD, NEXT, House, all_at_once, emulated, eventually, kept, policy, starved
+from watchdog.core import coverage
 from watchdog.core.state import Watch
 from watchdog.emulator.faults import Fault
 from watchdog.engine.keeper import FLUSH_S
@@ -41,11 +42,12 @@ async def test_every_way_to_be_down_is_rolled_back_within_the_bound(tmp_path: Pa
             await cloud.deploy(BAD)
             runner = await house.watching(BAD)
             await house.at(runner, "watching")
-            cloud.afflict(BAD, fault)
-            watch = await house.ended(runner)
+            async with starved() as lost_s:
+                cloud.afflict(BAD, fault)
+                watch = await house.ended(runner)
             assert watch.outcome == "rolled_back", watch.reason
             assert len(cloud.landed) == 1
-            assert cloud.landed[0].at - first_failure(house) <= BOUND_S
+            assert cloud.landed[0].at - first_failure(house) <= BOUND_S + lost_s()
             assert cloud.split == {GOOD: 100}
 
     await all_at_once({name: down(name, fault) for name, fault in FAULTS.items()})
@@ -91,10 +93,11 @@ async def test_losing_the_store_delays_a_rollback_by_two_seconds_at_most(tmp_pat
 async def lose_the_store(how: str, when: str, database: Path) -> None:
     async with emulated() as cloud, kept(cloud, database) as house:
         house.when[when] = lambda: setattr(house.store, "away", how)
-        await cloud.deploy(BAD, DOWN)
-        runner = await house.watching(BAD)
-        await eventually(lambda: cloud.landed, "the write")
-        assert cloud.landed[0].at - first_failure(house) <= BOUND_S + STORE_S
+        async with starved() as lost_s:
+            await cloud.deploy(BAD, DOWN)
+            runner = await house.watching(BAD)
+            await eventually(lambda: cloud.landed, "the write")
+        assert cloud.landed[0].at - first_failure(house) <= BOUND_S + STORE_S + lost_s()
         await house.at(runner, "ended")
         assert runner.watch.outcome == "rolled_back"
         actions = ["trigger", "resolve"]
@@ -165,8 +168,9 @@ async def test_a_signal_moves_traffic_within_three_seconds_whatever_else_is_slow
         await asyncio.sleep(0)
         sent = house.tools.clock.now()
         await house.tell(runner, "signal", signal="database_corruption", by="support", reason="ticket 7")
-        await eventually(lambda: cloud.landed, "the write", within_s=SIGNAL_S + 2)
-        assert cloud.landed[0].at - sent <= SIGNAL_S
+        async with starved() as lost_s:
+            await eventually(lambda: cloud.landed, "the write")
+        assert cloud.landed[0].at - sent <= SIGNAL_S + lost_s()
         watch = await house.ended(runner)
         assert watch.outcome == "rolled_back"
         assert "support says database corruption: ticket 7" in watch.reason
@@ -212,7 +216,7 @@ async def test_finish_judges_what_was_seen(tmp_path: Path) -> None:
     async with emulated() as cloud, kept(cloud, tmp_path / "w.db") as house:
         await cloud.deploy(NEXT)
         runner = await house.watching(NEXT)
-        await eventually(lambda: runner.watch.probes["health"].passed > 3, "some evidence")
+        await eventually(lambda: covered(runner.watch) > 0.9, "some evidence")
         await house.tell(runner, "operator", verb="finish", by="ann")
         assert (await house.ended(runner)).outcome == "passed"
         assert cloud.split == {NEXT: 100}
@@ -236,12 +240,18 @@ async def test_it_stops_within_five_seconds_in_every_state(tmp_path: Path) -> No
             house.store.away = away
             loop = asyncio.get_running_loop()
             began = loop.time()
-            await house.stop()
-            assert loop.time() - began <= STOP_S
+            async with starved() as lost_s:
+                await house.stop()
+            assert loop.time() - began <= STOP_S + lost_s()
             assert runner.watch.open
 
     states = ("watching", "confirming", "rolling_back", "verifying")
     await all_at_once({f"{state} {away}": stop(state, away) for state in states for away in ("", "hangs")})
+
+
+def covered(watch: Watch) -> float:
+    """How much of the first window was seen; little, where our own loop came late and so nothing was believed."""
+    return coverage.of_window(watch, 0, watch.at) or 0.0
 
 
 def complete(watch: Watch) -> bool:

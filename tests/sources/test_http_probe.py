@@ -11,6 +11,7 @@ from contextlib import suppress
 import pytest
 from aiohttp import web
 
+from tests.engine.world import starved
 from tests.sources.servers import HEALTHY, NOW, LoopClock, app, ask, config, hang, head, raw, reset, says
 from watchdog.core.model import Failed, Missing, Passed
 from watchdog.sources.http_probe import PROBE_USER_AGENT, PROBE_USER_AGENT_PREFIX, HttpProber
@@ -231,18 +232,20 @@ FAILURES: dict[str, tuple[Callable[..., Awaitable[None]], str, str]] = {
 }  # fmt: skip
 
 
+SLOW_S = 2.0
+"""Long enough to have been connected, and to have read what came, on a busy machine."""
 SLOW = {way for way, (_, reason, _) in FAILURES.items() if reason == "timeout" or "hangs" in way}
 
 
-async def fails_as_said(way: str, *, fresh: bool) -> None:
+async def fails_as_said(way: str, *, fresh: bool, lost_s: Callable[[], float] = lambda: 0.0) -> None:
     talk, reason, clause = FAILURES[way]
     async with raw(talk) as url:
-        answer = await ask(url, fresh=fresh, expect=HEALTHY, timeout_s=1.0 if way in SLOW else 5.0)
+        answer = await ask(url, fresh=fresh, expect=HEALTHY, timeout_s=SLOW_S if way in SLOW else 10.0)
 
     assert answer.evidence == Failed(reason), (way, answer)
-    assert clause in answer.detail
+    assert clause in answer.detail or lost_s() > SLOW_S / 2  # a process without a turn gets no further
     assert len(answer.detail) <= 200
-    assert answer.ended_at - answer.started_at < 3.0
+    assert answer.ended_at - answer.started_at < SLOW_S + 2.0 + lost_s()
 
 
 @pytest.mark.parametrize("way", sorted(FAILURES.keys() - SLOW))
@@ -252,10 +255,10 @@ async def test_a_service_that_misbehaves_fails_for_its_typed_reason(way: str) ->
 
 
 async def test_a_service_that_hangs_or_drips_fails_in_time() -> None:
-    async with asyncio.TaskGroup() as group:
+    async with starved() as lost_s, asyncio.TaskGroup() as group:
         for way in SLOW:
             for fresh in (True, False):
-                group.create_task(fails_as_said(way, fresh=fresh))
+                group.create_task(fails_as_said(way, fresh=fresh, lost_s=lost_s))
 
 
 async def test_phases_that_did_not_happen_are_absent() -> None:
