@@ -73,3 +73,12 @@ def test_the_report_says_it_in_a_section_of_its_own() -> None:
 
 def test_an_open_watch_has_no_end_to_reckon_yet() -> None:
     assert view(Player(World(requests=steady(50.0, 0.0)), SHORT).run(600.0).watch)["achieved"] == []
+
+
+def test_a_watch_of_minutes_promises_nothing_for_the_time_after_its_end() -> None:
+    player = Player(World(requests=steady(50.0, 0.0)), replace(SHORT, ends_at=T0 + 90.0)).run()
+    assert not player.watch.open
+    row = achieved(view(player.watch))
+
+    assert [r["within_s"] <= 90.0 for r in row["reaches"]] == [True]
+    assert "5 min" not in row["text"]

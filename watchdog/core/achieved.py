@@ -31,7 +31,7 @@ class Achieved:
     covered: float | None
     """The share of the watched time with evidence, 0..1; None before any could be there."""
     reaches: tuple[Reach, ...]
-    """Within 5 min, 1 h and all of the watched time."""
+    """Within 5 min and 1 h, where it was watched for longer, and all of the watched time."""
     expected_per_s: float | None = None
     """The traffic before the deploy; None where it was not measured."""
     expected: tuple[Reach, ...] = ()
@@ -93,10 +93,7 @@ def _planned_s(watch: Watch, rule: Rule) -> float:
 
 
 def _reaches(meter: Meter, per_s: float, whole_s: float, late_s: float) -> tuple[Reach, ...]:
-    first, *longer = frontier.SPANS_S
-    spans = [first, *(s for s in longer if s < whole_s)]
-    if whole_s > first:
-        spans.append(whole_s)
+    spans = [*(s for s in frontier.SPANS_S if s < whole_s), whole_s]  # nothing could be found after the end
     return tuple(frontier.reach(meter, per_s, s, lag_s=late_s) for s in spans)
 
 
