@@ -57,6 +57,7 @@ class App:
 
     settings: Settings
     tools: Tools
+    rights: ports.Rights
     store: ports.Store
     outbox: Outbox
     supervisor: Supervisor
@@ -186,10 +187,11 @@ async def build(
                 ),
             ),
         )
+        cloud_run = CloudRun.from_settings(session, settings, tokens)
         tools = Tools(
             clock=clock,
             store=store,
-            traffic=CloudRun.from_settings(session, settings, tokens),
+            traffic=cloud_run,
             prober=prober,
             metrics=metrics,
             owner=owner,
@@ -210,6 +212,7 @@ async def build(
         yield App(
             settings=settings,
             tools=tools,
+            rights=cloud_run,
             store=store,
             outbox=outbox,
             supervisor=supervisor,

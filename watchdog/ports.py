@@ -175,6 +175,32 @@ class TrafficControl(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Right:
+    """One permission on a service: whether we have it, what it is for, and how it is granted."""
+
+    permission: str
+    held: bool
+    purpose: str
+    remedy: str
+    writes: bool = False
+    """Needed to move traffic only; a watchdog that observes does without."""
+
+
+class Rights(Protocol):
+    """Knows what we may do, without doing it."""
+
+    @property
+    def untested(self) -> str:
+        """One sentence: what a write needs besides, and nobody can test without writing."""
+        ...
+
+    async def rights(self, service: ServiceKey) -> Sequence[Right]:
+        """Every permission on the service that can be tested without a write. Raises `TemporaryError` or
+        `PermanentError` when that cannot be asked."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One message on its way to one channel: a row of the outbox.
 

@@ -8,7 +8,7 @@ from tests.cli.conftest import ROOT, Run
 
 OPERATORS = ("ack", "hold", "pause", "resume", "extend", "finish", "signoff")
 READERS = ("check", "status", "history", "report", "explain", "replay")
-VERBS = (*READERS, "signal", "rollback", *OPERATORS, "release", "gate", "notify", "emulator", "demo")
+VERBS = (*READERS, "signal", "rollback", *OPERATORS, "release", "gate", "notify", "preflight", "emulator", "demo")
 HEAVY = ("aiohttp", "alembic", "google", "grpc", "jinja2", "pydantic", "rich", "sqlalchemy", "structlog", "yaml")
 
 

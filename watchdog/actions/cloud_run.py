@@ -14,6 +14,7 @@ from watchdog import __version__
 from watchdog.actions import knative
 from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Split, TrialMark
 from watchdog.errors import ConflictError, PermanentError, TemporaryError
+from watchdog.ports import Right
 from watchdog.settings import Settings
 from watchdog.transport import GoogleTokens, Peer, Reply, error_of, request
 
@@ -30,6 +31,15 @@ _CLOUD_RUN = Peer(
         "service account (deploy/README.md has the commands)",
         404: "Check project, region and name in the policy",
     },
+)
+_TESTED = (
+    ("run.services.get", "reading the service", False),
+    ("run.services.update", "moving its traffic", True),
+)
+"""What can be tested on a service: its `list` permissions belong to the project, and are proven by listing."""
+_UNTESTED = (
+    "A write also needs roles/iam.serviceAccountUser on the service's runtime account and "
+    "roles/artifactregistry.reader on the repository of its images. Neither can be tested without writing."
 )
 _PAGES_MAX = 100
 _KEPT_MAX = 64
@@ -71,6 +81,31 @@ class CloudRun:
         """The service now."""
         body = await self._call("GET", service.region, _path(service), doing=f"Reading {service}")
         return self._keep(service, body)
+
+    @property
+    def untested(self) -> str:
+        """See `ports.Rights.untested`."""
+        return _UNTESTED
+
+    async def rights(self, service: ServiceKey) -> Sequence[Right]:
+        """See `ports.Rights.rights`: by `testIamPermissions`, which changes nothing."""
+        asked = [permission for permission, _, _ in _TESTED]
+        place = f"projects/{quote(service.project, safe='')}/locations/{quote(service.region, safe='')}"
+        path = f"/v1/{place}/services/{quote(service.name, safe='')}:testIamPermissions"
+        doing = f"Testing our permissions on {service}"
+        answer = await self._call("POST", service.region, path, doing=doing, json={"permissions": asked})
+        held = answer.get("permissions")
+        granted = {p for p in held if isinstance(p, str)} if isinstance(held, list) else set[str]()
+        return [
+            Right(
+                permission=permission,
+                held=permission in granted,
+                purpose=purpose,
+                remedy=_remedy(permission, service),
+                writes=writes,
+            )
+            for permission, purpose, writes in _TESTED
+        ]
 
     async def list_services(self, project: str, region: str) -> Sequence[ServiceState]:
         """All services of a project and region, in one read unless the API pages them."""
@@ -189,6 +224,15 @@ class CloudRun:
         return await request(
             self._session, _CLOUD_RUN, method, base + path, doing=doing, json=json, params=params, headers=headers
         )
+
+
+def _remedy(permission: str, service: ServiceKey) -> str:
+    role = "roles/run.developer" if permission == "run.services.update" else "roles/run.viewer"
+    return (
+        f"Grant {permission} on the service to the watchdog's account: {role}, or the narrower role of "
+        f"deploy/README.md: gcloud run services add-iam-policy-binding {service.name} --project {service.project} "
+        f"--region {service.region} --member serviceAccount:WATCHDOG_ACCOUNT --role {role}"
+    )
 
 
 def _namespace(project: str) -> str:

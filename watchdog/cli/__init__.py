@@ -17,6 +17,7 @@ VERBS = {
     "run": "daemon",
     "watch": "foreground",
     "check": "policy",
+    "preflight": "preflight",
     "status": "read",
     "history": "read",
     "report": "read",

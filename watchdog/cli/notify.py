@@ -36,7 +36,7 @@ def notify(*, test: bool, by: str, as_json: bool) -> int:
 
     settings = settings_of_environment()
     log_as(settings, quiet=True)
-    results = asyncio.run(_send(settings, by))
+    results = asyncio.run(send_test(settings, by))
     for result in results:
         if as_json:
             echo_json({"channel": result.channel, "delivered": result.delivered, "detail": result.detail})
@@ -55,7 +55,8 @@ class Result:
     detail: str
 
 
-async def _send(settings: "Settings", by: str) -> list[Result]:
+async def send_test(settings: "Settings", by: str) -> list[Result]:
+    """Send the test message to every channel of the environment. Raises `ConfigError` when there is none."""
     from watchdog.actions import channels  # noqa: PLC0415 - the adapters are heavy
     from watchdog.engine.clock import SystemClock  # noqa: PLC0415
     from watchdog.errors import ConfigError  # noqa: PLC0415

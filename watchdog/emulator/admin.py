@@ -163,8 +163,11 @@ class Admin:
         return render_operation(self._world, operation_id)
 
     async def test_permissions(self, request: web.Request) -> Json:
-        """Everything that is asked for is granted, existing service or not, unless a switch forbids it."""
-        return {"permissions": request[BODY].get("permissions", [])}
+        """Everything that is asked for is granted, existing service or not, unless a switch forbids it: without the
+        one for writes only `get` and `list` are left."""
+        asked = request[BODY].get("permissions", [])
+        may_write = self._edge.may_write
+        return {"permissions": [p for p in asked if may_write or str(p).rpartition(".")[2] in {"get", "list"}]}
 
     async def get_policy(self, request: web.Request) -> Json:
         """The IAM policy as it was last set."""

@@ -36,6 +36,11 @@ class Edge:
         self._gate = gate
         self._race = race
 
+    @property
+    def may_write(self) -> bool:
+        """Whether the IAM switch for writes is on."""
+        return self._gate.may_write
+
     def guard(self, handler: Handler, permission: str, *, write: bool = False) -> Callable[..., Any]:
         """An aiohttp handler for `handler`, which needs `permission`."""
 

@@ -1,0 +1,96 @@
+"""`watchdog preflight`, against the emulated cloud."""
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.cli.conftest import Run
+from tests.emulator.cloud_world import Cloud, running_cloud
+from watchdog.emulator.gate import AdminFault
+
+POLICY = """\
+version: 1
+service: {project: barq-fleet, region: us-central1, name: barq-fleet-api}
+probes:
+  health: {path: /health, expect: {status: 200, json: {status: healthy}}}
+success_criteria:
+  - {metric: error_rate, target: "< 1%", action: rollback}
+  - {metric: health_check, target: "100%", action: rollback}
+rollback: {mode: MODE}
+"""
+
+
+async def preflight(
+    cloud: Cloud, command: list[str], folder: Path, *arguments: str, mode: str = "automatic", **env: str
+) -> tuple[int, dict[str, Mapping[str, Any]], str]:
+    """Exit code, findings by check (the last line under `""`), and all that was printed."""
+    (folder / "p.yaml").write_text(POLICY.replace("MODE", mode))
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        *("preflight", "--config", "p.yaml", "--json", *arguments),
+        env={
+            **os.environ,
+            **cloud.emulator.endpoints()["env"],
+            "WATCHDOG_DATABASE_URL": "sqlite:///./w.db",
+            **env,
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    lines = [json.loads(line) for line in out.splitlines()]
+    return process.returncode, {line.get("check", ""): line for line in lines}, out.decode() + err.decode()
+
+
+async def test_ready_and_what_could_not_be_tested_is_said(command: list[str], tmp_path: Path) -> None:
+    async with running_cloud() as cloud:
+        old = cloud.service.latest_ready
+        new = (await cloud.deploy(image="us-docker.pkg.dev/barq-fleet/api/api:2.0.0")).name
+        code, found, said = await preflight(cloud, command, tmp_path)
+        before = cloud.service.split()
+    assert code == 0, said
+    states = {check: line.get("state") for check, line in found.items()}
+    assert {c for c, s in states.items() if s == "ok"} >= {
+        *("Admin API", "run.services.list", "run.revisions.list", "run.services.get", "run.services.update"),
+        *("target", "probe health", "metrics request_log", "store", "channels"),
+    }, said
+    assert f"{new} would go back to {old}=100" in found["target"]["detail"].replace(" %", "").replace(" 100", "=100")
+    assert (states["tag"], states["write"], states["metrics cloud_run"]) == ("unknown",) * 3, said
+    assert f"previous={old}" in found["tag"]["todo"]
+    assert "Neither can be tested without writing" in found["write"]["todo"]
+    assert (found[""]["ready"], found[""]["problems"]) == (True, 0)
+    assert before == {new: 100}
+
+
+async def test_each_thing_that_would_stop_a_rollback_is_named(command: list[str], tmp_path: Path) -> None:
+    async with running_cloud() as cloud:
+        cloud.emulator.gate.may_write = False
+        code, found, said = await preflight(
+            cloud,
+            command,
+            tmp_path,
+            "--send-test",
+            WATCHDOG_DATABASE_URL="sqlite:////nowhere/at/all/w.db",
+            WATCHDOG_PAGERDUTY__EVENTS_URL="http://127.0.0.1:1/",
+        )
+        assert code == 11, said
+        problems = {check for check, line in found.items() if line.get("state") == "problem"}
+        assert problems == {"run.services.update", "target", "store", "channel pagerduty"}, said
+        assert found["channel slack"]["state"] == "ok"
+        assert "roles/run.developer" in found["run.services.update"]["todo"]
+        cloud.emulator.gate.arm(AdminFault(kind="status", on="reads", count=1, status=403, message="denied"))
+        code, found, said = await preflight(cloud, command, tmp_path, mode="observe")
+    assert (code, found["Admin API"]["state"]) == (11, "problem")
+    assert "run.services.get" in found["Admin API"]["detail"]
+    assert found["run.services.update"]["state"] == "ok", "nothing is written in observe mode"
+    assert "Traceback" not in said
+
+
+def test_without_a_policy_it_is_a_matter_of_configuration(run: Run) -> None:
+    found = run("preflight")
+    assert found.code == 2
+    assert "name one with --config" in found.err
