@@ -54,3 +54,11 @@ def test_a_trial_is_told_to_whoever_asks_for_another_policy() -> None:
     one = recording("error-rate")
     found = rejudge(one, without_rollbacks(Policy.from_canonical(one.opening.policy)))
     assert any("a trial had part of the traffic elsewhere" in note for note in found.notes)
+
+
+def test_rows_of_journeys_that_were_run_have_their_evidence() -> None:
+    one = recording("error-rate")
+    policy = Policy.from_canonical(one.opening.policy)
+    found = rejudge(one, without_rollbacks(policy))
+    assert policy.journeys
+    assert [u for u in found.unseen if u.criterion.startswith("journey")] == []

@@ -220,7 +220,7 @@ def _unseen(rules: Rules, events: Iterable[Event], other: Mapping[str, str]) -> 
 
 def _why_unseen(rule: Rule, counted: set[str], read: set[str], asked: set[str], other: Mapping[str, str]) -> str:
     changed = next((f" ({check}: {other[check]})" for check in rule.checks if check in other), "")
-    if rule.family is Family.PROBES:  # each of them speaks for the row
+    if rule.family in {Family.PROBES, Family.JOURNEYS}:  # each of them speaks for the row
         seen = all(check in asked | counted and check not in other for check in rule.checks)
         missing = listing(check for check in rule.checks if check not in asked | counted)
         return "" if seen else f"{NO_SAMPLES}{changed or f' ({missing})'}"
