@@ -131,10 +131,10 @@ class HttpJourneys:
         run = self._begin(journey, base_url, started_at, headers)
         try:
             await self._steps(run)
+            await self._tidy(run)
         except BaseException:  # called off, most likely: what was made must go all the same
             self._tidy_later(run)
             raise
-        await self._tidy(run)
         await run.session.close()
         return answer(*_verdict(run), run)
 
@@ -250,6 +250,8 @@ class HttpJourneys:
         deadline = self._clock.monotonic() + CLEANUP_S
         for step in run.journey.cleanup:
             left = deadline - self._clock.monotonic()
+            if any(s.cleanup and s.name == step.name for s in run.steps):
+                continue  # done before the cleanup itself was called off
             if (step.after and step.after not in run.passed) or left <= 0:
                 self._skip(run, step)
                 continue
