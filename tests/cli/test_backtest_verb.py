@@ -14,10 +14,15 @@ from tests.cli.conftest import Result, Run
 from tests.cli.stored import keep
 from tests.core.policies import MINIMAL
 from tests.engine.evidence import Recorded, broken, healthy, policy, recorded, table
+from tests.recordings.record import HERE, SUFFIX, load
 from tests.web.world import Site
+from watchdog.cli.backtest_page import Page
 from watchdog.core.journal import encode
+from watchdog.core.policy import ColdStart, Policy
 from watchdog.engine import replay
+from watchdog.engine.backtest import rejudge
 from watchdog.engine.replay_csv import read_csv
+from watchdog.engine.replay_journal import read_journal
 from watchdog.ports import NewEvent
 
 EPOCH = 1_790_000_000.0
@@ -143,3 +148,29 @@ def test_what_cannot_be_asked_is_a_usage_error(run: Run, strict: str, tmp_path: 
     bad = run("backtest", "--config", str(tmp_path / "bad.yaml"))
     assert bad.code == 2
     assert "Traceback" not in bad.err
+
+
+def test_sooner_and_later_are_told_from_the_side_of_what_happened(capsys: pytest.CaptureFixture[str]) -> None:
+    """A recorded watch whose counts went on during its trial, so that a more patient policy is known to be later."""
+    one = read_journal(load(HERE / f"flapping{SUFFIX}"), "flapping")
+    own = Policy.from_canonical(one.opening.policy)
+    found = rejudge(one, own.model_copy(update={"cold_start": ColdStart(errors_s=30.0)}))
+    assert found.change == "later"
+    page = Page(False, ["changed"])  # noqa: FBT003 - as the verb makes it
+    page.watch(found)
+    late = round(found.by_s)
+    told = capsys.readouterr().out
+    assert f", {late} s later: error_rate" in told
+    assert f"in fact it had been rolled back {late} s before; the watch ended rolled back" in told
+    sooner = replace(found, live=found.again, again=found.live)
+    page.watch(sooner)
+    assert f"in fact it went on for {late} s until it was rolled back" in capsys.readouterr().out
+
+
+def test_a_criterion_is_not_said_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    one = read_journal(load(HERE / f"hard-down{SUFFIX}"), "hard-down")
+    own = Policy.from_canonical(one.opening.policy)
+    found = rejudge(one, own.model_copy(update={"coverage_floor": 0.7}))
+    Page(False, ["changed"]).watch(found)  # noqa: FBT003 - as the verb makes it
+    would = next(line for line in capsys.readouterr().out.splitlines() if line.strip().startswith("would"))
+    assert would.count("health_check failing") == 1

@@ -134,7 +134,12 @@ def _would(found: Rejudged) -> str:
     if change is None:
         late = span_text(abs(found.by_s))
         change = "" if found.change == "newly_rolled_back" else f", {late} {found.change}"
-    return f"{verb} at {_at(turn)}{by}{change}: {turn.criterion}: {turn.proof}"
+    return f"{verb} at {_at(turn)}{by}{change}: {_why(turn)}"
+
+
+def _why(turn: Turn) -> str:
+    """The criterion and its proof; a proof that names the criterion, limit included, says it all."""
+    return turn.proof if turn.proof.startswith(f"{turn.criterion}:") else f"{turn.criterion}: {turn.proof}"
 
 
 def _then(found: Rejudged) -> str:
@@ -146,7 +151,10 @@ def _then(found: Rejudged) -> str:
         return f"in fact it stayed, and the watch ended {_ending(live)} {later} later"
     if found.change == "same":
         return f"in fact the same; the watch ended {_ending(live)}"
-    return f"in fact it went on for {span_text(abs(found.by_s))} until it was rolled back"
+    by = span_text(abs(found.by_s))
+    if found.change == "later":  # evidence goes on while a trial is under way
+        return f"in fact it had been rolled back {by} before; the watch ended {_ending(live)}"
+    return f"in fact it went on for {by} until it was rolled back; the watch ended {_ending(live)}"
 
 
 def _of(totals: Totals) -> str:
