@@ -47,11 +47,14 @@ def pursue(step: Step) -> None:
     paused is not forgotten when that ends: a green probe never clears a user-traffic alarm."""
     watch = step.watch
     for i in watch.rules.rollback:
-        rule, state = watch.rules.rules[i], watch.verdicts[i]
+        state = watch.verdicts[i]
+        if state.alarmed_at is None or state.decided:
+            continue
         busy = any(x is not None for x in (watch.rollback, watch.warming, watch.versus, watch.hold))
         if busy or watch.pending_trigger is not None or not watch.open:
             return
-        if state.alarmed_at is None or state.decided or rule.by_confirmation:
+        rule = watch.rules.rules[i]
+        if rule.by_confirmation:
             continue
         if rule.family is Family.PROBES and state.check in watch.probes and not watch.armed(state.check):
             hard_down.warn_once(step, state.check, state.reason)

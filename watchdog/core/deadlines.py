@@ -35,7 +35,7 @@ def next_deadline(watch: Watch) -> float:
         return inf
     if watch.cutover_at is None:
         return min(watch.opened_at + PENDING_S, watch.ends_at)
-    due = min((s.series.due for s in watch.streams.values()), default=inf)
+    due = watch.slots_due
     if watch.rollback is None:
         if watch.hold is not None and watch.hold.until is not None:
             due = min(due, watch.hold.until)

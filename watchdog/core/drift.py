@@ -4,26 +4,24 @@ from math import isfinite
 
 from watchdog.core import messages
 from watchdog.core.decide import Step
-from watchdog.core.model import Action, Sample, Value, Window
+from watchdog.core.model import Action, Sample, Window
 from watchdog.core.rules import Rule
 from watchdog.core.state import Watch
 from watchdog.core.text import reading, span
 from watchdog.core.trend import BUCKET_S, Growth, Trend, growth
 
 
-def follow(step: Step, sample: Sample) -> None:
+def follow(step: Step, sample: Sample, x: float) -> None:
     """Fold one reading of a gauge into its trend; speak up, once a gauge and watch, when it will reach a limit soon."""
-    watch, evidence = step.watch, sample.evidence
-    if not isinstance(evidence, Value) or watch.rollback is not None:
-        return
+    watch = step.watch
     limits = watch.rules.ceilings.get(sample.check)
-    if not limits or not isfinite(evidence.x):
+    if not limits or watch.rollback is not None or not isfinite(x):
         return
     config = watch.window_config(sample.start)
     if config is None or config.window is not Window.EXTENDED:
         return
     before = watch.trends.get(sample.check, Trend())
-    after = before.add(sample.end, evidence.x)
+    after = before.add(sample.end, x)
     watch.trends = {**watch.trends, sample.check: after}
     if sample.check in watch.trends_said or len(after.buckets) == len(before.buckets):
         return

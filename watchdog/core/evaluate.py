@@ -34,10 +34,13 @@ def fold(watch: Watch, sample: Sample) -> list[Alarm]:
     time are judged when their slot closes)."""
     if watch.cutover_at is None or sample.end <= watch.cutover_at or sample.start >= watch.ends_at:
         return []
+    rules = watch.rules.by_check.get(sample.check)
+    if rules is None:  # no row reads it
+        return []
     evidence = _usable(watch, sample)
     if isinstance(evidence, Missing):
         watch.missing = {**watch.missing, sample.check: evidence.reason}
-        verdicts.say(watch, watch.rules.by_check.get(sample.check, ()))
+        verdicts.say(watch, rules)
         return []
     if sample.start < watch.cutover_at + watch.rules.cold_s(sample.check):
         return []
@@ -111,13 +114,17 @@ def _meters(watch: Watch, sample: Sample, point: Point) -> list[Alarm]:
         if scope and (window is None or scope != window.window.value):
             continue
         key = (sample.source, sample.check, scope)
-        stream = watch.streams.get(key) or _new_stream(watch, sample, rules)
-        series, raised = stream.series.add(point, watch.at)
+        before = watch.streams.get(key) or _new_stream(watch, sample, rules)
+        series, raised = before.series.add(point, watch.at)
         if raised:
-            series = _alarm(watch, key, Stream(series, stream.rules), raised, alarms)
-        watch.streams = {**watch.streams, key: Stream(series, stream.rules)}
+            series = _alarm(watch, key, Stream(series, rules), raised, alarms)
+        watch.streams = {**watch.streams, key: Stream(series, rules)}
+        if series.due < watch.slots_due:
+            watch.slots_due, watch.ripe_at = series.due, min(watch.ripe_at, series.due)
+        elif series.due > before.series.due:
+            _set_times(watch)
         if series.bad:
-            over += [i for i in rules if series.bad > watch.rules.rules[i].p0 * series.total]
+            over += [i for i, m in zip(rules, series.meters, strict=True) if series.bad > m.p0 * series.total]
     verdicts.say(watch, watch.rules.by_check.get(sample.check, ()), over)
     return alarms
 
@@ -138,13 +145,16 @@ def _new_stream(watch: Watch, sample: Sample, rules: tuple[int, ...]) -> Stream:
     watch.counted |= set(rules)
     watch.behind = {**watch.behind, sample.check: min(lag.lag_s, watch.behind.get(sample.check, inf))}
     watch.settles_s = coverage.slowest_lag(watch)
-    series = Series.start(origin=origin, lag_s=lag.lag_s, meters=meters)
-    return Stream(series.judge(watch.at)[0], rules)
+    series = Series.start(origin=origin, lag_s=lag.lag_s, meters=meters).judge(watch.at)[0]
+    watch.ripe_at = min(watch.ripe_at, series.ripe_at)
+    return Stream(series, rules)
 
 
 def judge(watch: Watch, now: float) -> list[Alarm]:
     """Judge every slot that is complete at `now`."""
     alarms: list[Alarm] = []
+    if now < watch.ripe_at:
+        return alarms
     changed: dict[tuple[str, str, str], Stream] = {}
     for key, stream in watch.streams.items():
         series, raised = stream.series.judge(now)
@@ -155,7 +165,14 @@ def judge(watch: Watch, now: float) -> list[Alarm]:
         changed[key] = Stream(series, stream.rules)
     if changed:
         watch.streams = {**watch.streams, **changed}
+        _set_times(watch)
     return alarms
+
+
+def _set_times(watch: Watch) -> None:
+    """Find out anew when the streams have to be looked at."""
+    watch.slots_due = min(s.series.due for s in watch.streams.values())
+    watch.ripe_at = min(s.series.ripe_at for s in watch.streams.values())
 
 
 def _alarm(

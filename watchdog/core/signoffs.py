@@ -20,11 +20,11 @@ LEAD_SHARE = 0.25
 
 def ask_at(watch: Watch, signoff: SignoffConfig) -> float:
     """When the question is put, Unix seconds; `inf` when its window is not reached."""
-    for window, (start, end) in zip(watch.rules.policy.windows, watch.bounds(), strict=True):
-        if window.window is not signoff.window or end <= start:
-            continue
-        return end if end < watch.ends_at else end - min(LEAD_S, LEAD_SHARE * (end - start))
-    return inf
+    window = next((w for w in watch.rules.policy.windows if w.window is signoff.window), None)
+    start, end = watch.bound(window) if window is not None else (inf, inf)
+    if end <= start:
+        return inf
+    return end if end < watch.ends_at else end - min(LEAD_S, LEAD_SHARE * (end - start))
 
 
 def due(watch: Watch) -> float:

@@ -5,9 +5,7 @@ It is made only by `watch.advance` from events, so a journal is enough to make i
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from dataclasses import fields as fields_of
 from math import inf
-from operator import attrgetter
 from typing import NamedTuple
 
 from watchdog.core.compare import Arm
@@ -63,8 +61,7 @@ class Signed(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(NamedTuple):
     """One feed's series, and the rules its meters belong to (by index, in the meters' order)."""
 
     series: Series
@@ -290,12 +287,13 @@ class Entry:
     text: str
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Watch:
     """One deploy under observation.
 
     A value: `watch.advance` works on a shallow copy and never changes the watch it was given, nor any mapping in it. It
-    is not frozen only because making one of its fifty fields anew for every change would cost most of a replay's time.
+    is not frozen only because making one of its fifty fields anew for every change would cost most of a replay's time;
+    it has no slots because its fields are then copied as one, not one by one.
     """
 
     id: str
@@ -329,6 +327,10 @@ class Watch:
     """What the rolled-back annotation named when the watch opened."""
     streams: Mapping[tuple[str, str, str], Stream] = field(default_factory=dict)
     """By source, check and scope (a window's name for rows of `window_criteria`, else empty)."""
+    slots_due: float = inf
+    """When the next slot of any stream that holds a bad event can be judged."""
+    ripe_at: float = inf
+    """No stream has anything to judge before this."""
     counted: frozenset[int] = frozenset()
     """The rules that some stream feeds."""
     behind: Mapping[str, float] = field(default_factory=dict)
@@ -394,11 +396,10 @@ class Watch:
     closed_windows: frozenset[Window] = frozenset()
     ended_early: bool = False
 
-    def __copy__(self) -> "Watch":
-        """A shallow copy, in a third of the time that `copy` takes by itself: one is made for every event."""
+    def draft(self) -> "Watch":
+        """A shallow copy to work on: one is made for every event."""
         twin = object.__new__(Watch)
-        for name, value in zip(_NAMES, _values(self), strict=True):
-            setattr(twin, name, value)
+        twin.__dict__ |= self.__dict__
         return twin
 
     # --- derived ---------------------------------------------------------------------------------------------------
@@ -434,10 +435,11 @@ class Watch:
 
     def bounds(self) -> tuple[tuple[float, float], ...]:
         """Every window's `[start, end)` in Unix seconds, cut at the end of the watch."""
-        return tuple(
-            (min(self.anchor + w.start_s, self.ends_at), min(self.anchor + w.until_s, self.ends_at))
-            for w in self.rules.policy.windows
-        )
+        return tuple(self.bound(w) for w in self.rules.policy.windows)
+
+    def bound(self, window: WindowConfig) -> tuple[float, float]:
+        """One window's `[start, end)`."""
+        return min(self.anchor + window.start_s, self.ends_at), min(self.anchor + window.until_s, self.ends_at)
 
     @property
     def sole(self) -> bool:
@@ -496,7 +498,3 @@ class Watch:
         if c is None or not c.complete or c.last is None:
             return False
         return self.at - c.last.ended_at <= c.rule.every_s + self.probe(trigger.probe).timeout_s + FRESH_S
-
-
-_NAMES = tuple(f.name for f in fields_of(Watch))
-_values = attrgetter(*_NAMES)

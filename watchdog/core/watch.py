@@ -6,7 +6,6 @@ never on when somebody looked.
 """
 
 from collections.abc import Iterable
-from copy import copy
 from dataclasses import replace
 from math import inf
 
@@ -43,7 +42,7 @@ from watchdog.core.events import (
     Writing,
     Written,
 )
-from watchdog.core.model import Sample, State, Verdict
+from watchdog.core.model import Sample, State, Value, Verdict
 from watchdog.core.policy import Policy
 from watchdog.core.probing import Purpose
 from watchdog.core.rules import compile_rules
@@ -162,7 +161,7 @@ def advance(watch: Watch, event: Event) -> tuple[Watch, tuple[Command, ...]]:
     if not watch.open or isinstance(event, Opened):
         return watch, ()
     at = max(event.at, watch.at)  # a clock that steps back must not undo what was judged
-    step = Step(copy(watch), now=at)
+    step = Step(watch.draft(), now=at)
     draft = step.watch
     while draft.due <= at and draft.open:
         draft.at = max(draft.at, draft.due)
@@ -235,9 +234,10 @@ def _sample(step: Step, sample: Sample) -> None:
             recovery.sampled(step, sample)
         return
     trial.sampled(step, sample)
-    if sample.revision in {"", watch.revision}:
+    if not sample.revision or sample.revision == watch.revision:
         alarms.act(step, evaluate.fold(watch, sample))
-        drift.follow(step, sample)
+        if isinstance(sample.evidence, Value):
+            drift.follow(step, sample, sample.evidence.x)
         versus.judge(step)
     elif sample.revision == versus.control(watch):
         versus.sampled(step, sample)
