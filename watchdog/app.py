@@ -92,6 +92,7 @@ class App:
                 services=tuple(self.supervisor.keepers),
                 ready=self.supervisor.ready,
                 why_not_deploy=self.why_not_deploy,
+                heartbeat_jobs=self.heartbeat_jobs,
                 why_not_release=self.why_not_release,
                 version=__version__,
                 new_id=new_id,
@@ -114,6 +115,12 @@ class App:
         """One sentence why the image must not be deployed; None when it may be."""
         allowed, reason = facts.gate(await self.facts(key), image, self.tools.clock.now())
         return None if allowed else reason
+
+    def heartbeat_jobs(self, key: ServiceKey) -> frozenset[str]:
+        """The jobs of the service's policy that ping."""
+        keeper = self.supervisor.keepers.get(key)
+        jobs = keeper.policy.jobs if keeper is not None else {}
+        return frozenset(name for name, job in jobs.items() if job.heartbeat_s is not None)
 
     async def why_not_release(self, key: ServiceKey) -> str | None:
         """One sentence why traffic cannot be released now; None when it can."""
@@ -286,12 +293,15 @@ async def _sources(
     emulated Cloud Run and no emulator of theirs there are none: the real ones know nothing of an emulated service."""
     # Most verbs need no metrics, so nothing of this is loaded before here.
     from watchdog.sources.cloud_monitoring import CloudRunMetrics  # noqa: PLC0415
+    from watchdog.sources.edge import Edge  # noqa: PLC0415
+    from watchdog.sources.jobs import Jobs  # noqa: PLC0415
     from watchdog.sources.json_endpoint import JsonEndpoint  # noqa: PLC0415
     from watchdog.sources.logging_client import LoggingClient  # noqa: PLC0415
     from watchdog.sources.monitored import MonitoredGauges  # noqa: PLC0415
     from watchdog.sources.monitoring_client import MonitoringClient  # noqa: PLC0415
     from watchdog.sources.prometheus import Prometheus  # noqa: PLC0415
     from watchdog.sources.request_log import RequestLog  # noqa: PLC0415
+    from watchdog.sources.version import VersionEndpoint  # noqa: PLC0415
 
     found: list[ports.Source] = []
     monitoring, logs = settings.cloud_monitoring_emulator_host, settings.cloud_logging_emulator_host
@@ -307,7 +317,9 @@ async def _sources(
         found.append(log)
     if not found:
         _log.warning("no_metric_source", todo="set CLOUD_MONITORING_EMULATOR_HOST beside CLOUD_RUN_EMULATOR_HOST")
-    return [*found, Prometheus(session, tokens), JsonEndpoint(session, tokens)]
+    found += [Prometheus(session, tokens), JsonEndpoint(session, tokens)]
+    admin = f"http://{settings.cloud_run_emulator_host}" if emulated else None
+    return [*found, VersionEndpoint(session, tokens), Edge(session), Jobs(session, tokens, base_url=admin)]
 
 
 def _refuse_doubles(policies: Sequence[Policy]) -> None:

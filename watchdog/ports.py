@@ -82,6 +82,22 @@ class Feed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a source that looks for itself has to know of the watch at this moment."""
+
+    base_url: str = ""
+    """Where this revision can be asked now: the public URL while it has all traffic, else its own; empty: nowhere."""
+    public_url: str = ""
+    """Where users reach the service."""
+    version: str = ""
+    """The version that should answer; empty: nobody said."""
+    heartbeats: Mapping[str, float] = field(default_factory=dict)
+    """Job → when it pinged last (Unix seconds)."""
+    since: float = 0.0
+    """The cutover (Unix seconds)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricQuery:
     """What to read: all checks of one service and revision over `[start, end)` (Unix seconds).
 
@@ -102,8 +118,7 @@ class MetricQuery:
     source which sees every request must have seen."""
     policy: Policy | None = None
     """The policy that the watch was opened with: what its metrics ask, and which rows read them."""
-    base_url: str = ""
-    """Where this revision can be asked now: the public URL while it has all traffic, else its own; empty: nowhere."""
+    about: About = field(default_factory=About)
     past: bool = False
     """It asks what was before the deploy: a source that only knows what is now has nothing to say."""
     control: bool = False

@@ -11,7 +11,7 @@ from tests.sources.test_prometheus_source import HEAD, SERVICE, T0, Tokens
 from watchdog.core.model import Evidence, Missing, Sample, Value
 from watchdog.core.policy import Policy
 from watchdog.policy_file import parse_policy
-from watchdog.ports import MetricQuery
+from watchdog.ports import About, MetricQuery
 from watchdog.sources.json_endpoint import JsonEndpoint, pick
 from watchdog.transport import open_session
 
@@ -61,7 +61,13 @@ async def ask(policy: Policy, base_url: str = "", *, past: bool = False) -> list
     try:
         source: Any = JsonEndpoint(session, Tokens())  # type: ignore[arg-type]
         query = MetricQuery(
-            service=SERVICE, revision="shop-2", start=T0, end=T0, policy=policy, base_url=base_url, past=past
+            service=SERVICE,
+            revision="shop-2",
+            start=T0,
+            end=T0,
+            policy=policy,
+            about=About(base_url=base_url),
+            past=past,
         )
         return list(await source.sample(query, now=T0))
     finally:

@@ -20,6 +20,8 @@ class Family(StrEnum):
     """Failed probes among all probes, by the evidence meter and by confirmation."""
     JOURNEYS = "journeys"
     """Journeys, by confirmation alone."""
+    CHECK = "check"
+    """Checks that pass or fail, by so many failures in a row."""
     GAUGE = "gauge"
     """Readings, by "4 of the last 5 points"."""
 
@@ -189,6 +191,9 @@ JOURNEYS: Final = "journeys"
 JOURNEY_PREFIX: Final = "journey."
 """`journey.NAME` is one journey, as a metric and as the check whose answers it is."""
 
+CHECK_PREFIX: Final = "check."
+"""`check.NAME` is a check of a section of its own (`logs`, `version_check`, `edge`, `jobs`), which makes its row."""
+
 _QUANTILES: Final = {"p50_latency": 0.5, "p95_latency": 0.95, "p99_latency": 0.99}
 
 
@@ -223,6 +228,15 @@ def known_metric(metric: str) -> KnownMetric | None:
             family=Family.JOURNEYS,
             dimension=Dimension.RATIO,
             sources=("journeys",),
+            high_is_bad=False,
+        )
+    if metric.startswith(CHECK_PREFIX):
+        return KnownMetric(
+            name=metric,
+            title="a check that passes or fails",
+            family=Family.CHECK,
+            dimension=Dimension.RATIO,
+            sources=("checks",),
             high_is_bad=False,
         )
     if is_probe(metric):

@@ -51,6 +51,8 @@ def of_rule(watch: Watch, rule: Rule, index: int, until: float) -> float | None:
     """
     if watch.rules.policy.windows[index].window not in rule.row.windows:
         return None
+    if rule.row.until_s is not None:
+        until = min(until, (watch.cutover_at or 0.0) + rule.row.until_s)
     found = [c for c in (_of_check(watch, check, index, until) for check in rule.checks) if c is not None]
     if not found:
         return None
@@ -142,6 +144,8 @@ def blind(watch: Watch) -> tuple[tuple[float, str], ...]:
         return ()
     out = []
     for check in watch.rules.rollback_checks:
+        if _is_over(watch, check):
+            continue
         if check in watch.blind_said or (check not in watch.rules.policy.probes and not _announced(watch, check)):
             continue
         behind = lag(watch, check)
@@ -154,3 +158,9 @@ def blind(watch: Watch) -> tuple[tuple[float, str], ...]:
 
 def _announced(watch: Watch, check: str) -> bool:
     return any(c == check for _, c in watch.rules.lags)
+
+
+def _is_over(watch: Watch, check: str) -> bool:
+    """Whether every row of the check counted for the first part of the watch only, and that is over."""
+    ends = [watch.rules.rules[i].row.until_s for i in watch.rules.by_check.get(check, ())]
+    return bool(ends) and all(end is not None and watch.at >= (watch.cutover_at or 0.0) + end for end in ends)

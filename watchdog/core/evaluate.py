@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from math import inf, isfinite
 
 from watchdog.core import coverage, verdicts
-from watchdog.core.catalogue import Family
+from watchdog.core.catalogue import CHECK_PREFIX, Family
 from watchdog.core.cover import Cover
-from watchdog.core.model import Action, Counts, Missing, Passed, Sample, Value
+from watchdog.core.model import Action, Counts, Failed, Missing, Passed, Sample, Value
 from watchdog.core.policy import WindowConfig
 from watchdog.core.rules import PROBE_SOURCE, Rule, limit_of
 from watchdog.core.series import Point, Proof, Series
@@ -16,7 +16,6 @@ from watchdog.core.text import reading, share, span
 
 CLOUD_RUN = "cloud_run"
 """The source whose counts hold our own probes, which are then taken out."""
-GAUGE_POINTS = 5
 KEEP_OWN_S = 1500.0
 
 
@@ -37,6 +36,8 @@ def fold(watch: Watch, sample: Sample) -> list[Alarm]:
     rules = watch.rules.by_check.get(sample.check)
     if rules is None:  # no row reads it
         return []
+    if sample.check.startswith(CHECK_PREFIX) and _is_over(watch, rules, sample.start):
+        return []
     evidence = _usable(watch, sample)
     if isinstance(evidence, Missing):
         watch.missing = {**watch.missing, sample.check: evidence.reason}
@@ -47,6 +48,8 @@ def fold(watch: Watch, sample: Sample) -> list[Alarm]:
     _covered(watch, sample)
     if isinstance(evidence, Value):
         return _gauges(watch, sample, evidence.x)
+    if sample.check.startswith(CHECK_PREFIX):
+        return _checked(watch, sample)
     # A probe tells of the moment at which it was answered, and stands for its interval only in the coverage.
     end = min(sample.end, sample.seen) if sample.source == PROBE_SOURCE else sample.end
     return _meters(watch, sample, Point(end, sample.start, evidence.bad, evidence.total))
@@ -240,10 +243,8 @@ def _gauges(watch: Watch, sample: Sample, x: float) -> list[Alarm]:
         newest = state.sampled_at is None or sample.end >= state.sampled_at
         value, at = (x, sample.end) if newest else (state.value, state.sampled_at)
         if i not in watch.counted:
-            point = (sample.end, watch.rules.rules[i].breached(x))
-            in_order = not last or last[-1][0] < sample.end
-            points = (*last, point) if in_order else sorted((*(p for p in last if p[0] != sample.end), point))
-            last = tuple(points[-GAUGE_POINTS:])
+            rule = watch.rules.rules[i]
+            last = _with_point(last, (sample.end, rule.breached(x)), rule.points[1])
         states[i] = state._replace(value=value, sampled_at=at, last=last)
     watch.verdicts = tuple(states)
     for i in fed:
@@ -251,7 +252,7 @@ def _gauges(watch: Watch, sample: Sample, x: float) -> list[Alarm]:
         if i in watch.counted or state.alarmed_at is not None:
             continue
         broken = sum(p[1] for p in state.last)
-        if broken >= verdicts.GAUGE_BREACHES:
+        if broken >= rule.points[0]:
             sentence = _read(rule, x, broken, len(state.last), sample.source)
             verdicts.raise_alarm(watch, i, sentence, source=sample.source, check=sample.check)
             alarms.append(Alarm(i, sample.source, sentence))
@@ -265,3 +266,50 @@ def _read(rule: Rule, x: float, broken: int, points: int, source: str) -> str:
     limit = f"limit {rule.row.condition.text}" if rule.row.condition else f"limit {threshold}"
     value = reading(rule.row.metric, x, unit)
     return f"{rule.row.metric}: {value} ({broken} of the last {points} points; {limit}; {source})"
+
+
+def _with_point(
+    last: tuple[tuple[float, bool], ...], point: tuple[float, bool], keep: int
+) -> tuple[tuple[float, bool], ...]:
+    """The last points with one more in its place; of the same moment the new one counts."""
+    in_order = not last or last[-1][0] < point[0]
+    points = (*last, point) if in_order else sorted((*(p for p in last if p[0] != point[0]), point))
+    return tuple(points[-keep:])
+
+
+# --- checks -------------------------------------------------------------------------------------------------------
+
+
+def _is_over(watch: Watch, rules: tuple[int, ...], at: float) -> bool:
+    """Whether the check counted for the first part of the watch only, and that is over at a time."""
+    since = watch.cutover_at or 0.0
+    ends = (watch.rules.rules[i].row.until_s for i in rules)
+    return all(end is not None and at >= since + end for end in ends)
+
+
+def _checked(watch: Watch, sample: Sample) -> list[Alarm]:
+    """A check passed or failed."""
+    alarms: list[Alarm] = []
+    window = _window(watch, sample.start)
+    if window is None:
+        return alarms
+    failed = isinstance(sample.evidence, Failed)
+    fed = watch.rules.by_check.get(sample.check, ())
+    for i in fed:
+        rule, state = watch.rules.rules[i], watch.verdicts[i]
+        # What a check says is of the moment at which it was seen.
+        last = _with_point(state.last, (sample.seen, failed), rule.points[1])
+        verdicts.put(watch, i, state._replace(sampled_at=sample.seen, last=last))
+        broken = sum(p[1] for p in last)
+        if state.alarmed_at is None and broken >= rule.points[0]:
+            sentence = _said(rule, sample, broken)
+            verdicts.raise_alarm(watch, i, sentence, source=sample.source, check=sample.check)
+            alarms.append(Alarm(i, sample.source, sentence))
+    verdicts.say(watch, fed, fed if failed else ())
+    return alarms
+
+
+def _said(rule: Rule, sample: Sample, broken: int) -> str:
+    reason = sample.evidence.reason.replace("_", " ") if isinstance(sample.evidence, Failed) else "failed"
+    times = f" ({broken} times in a row)" if broken > 1 else ""
+    return f"{rule.row.metric.removeprefix(CHECK_PREFIX)}: {sample.note or reason}{times}"

@@ -71,6 +71,8 @@ class Opened:
     """Cloud Run's own URL of the service where users take another one (a domain, a load balancer): asked beside it
     while the revision has all traffic, to tell an edge fault from a fault of the release."""
     cold_start: bool = True
+    expected_version: str = ""
+    """What the version endpoint should answer, as the revision itself tells: its image's tag or a label."""
     known_bad: bool = False
     """The revision was rolled back before and serves again: watched without writing, whatever the policy's mode."""
     rolled_back: str = ""

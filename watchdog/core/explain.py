@@ -166,7 +166,7 @@ class Explainer:
 
     def _began(self, index: int, row: Row) -> float | None:
         watch = self._watch
-        if watch is not None and watch.rules.rules[index].row.condition is None:
+        if watch is not None and watch.rules.rules[index].by_confirmation:
             runs = self._confirmations.going_on
             return min((runs[c].at for c in watch.rules.rules[index].checks if c in runs), default=None)
         return row.stirred_at
@@ -191,7 +191,7 @@ class Explainer:
             pairs = zip(watch.verdicts, before.verdicts, strict=True)
             touched.update(i for i, (new, old) in enumerate(pairs) if new is not old)
         if watch.confirmations is not before.confirmations:
-            touched.update(i for i, r in enumerate(watch.rules.rules) if r.row.condition is None)
+            touched.update(i for i, r in enumerate(watch.rules.rules) if r.by_confirmation)
         for i in touched:
             self._see(i, watch)
 

@@ -32,7 +32,7 @@ def fullness(watch: Watch, index: int) -> float:
     if watch.verdicts[index].alarmed_at is not None:
         return 1.0
     rule = watch.rules.rules[index]
-    if rule.row.condition is None:
+    if rule.by_confirmation:
         runs = [watch.confirmations[c] for c in rule.checks if c in watch.confirmations]
         return min(NEARLY, max((r.failures / r.rule.failures for r in runs), default=0.0))
     return min(NEARLY, verdicts.fullness(watch, index))

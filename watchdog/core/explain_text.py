@@ -160,10 +160,15 @@ def _proven(c: Criterion, e: Explanation) -> list[str]:
 def _not_proven(c: Criterion, e: Explanation) -> list[str]:
     if c.rule.why_not:
         return [f"Could not be judged: {c.rule.why_not}."]
-    if c.rule.row.condition is None:
+    if c.rule.by_confirmation:
         return _never_confirmed(c, e)
     if c.silent:
         return [f"Never judged: {c.state.reason or 'no evidence yet'}."]
+    if c.rule.family is Family.CHECK:
+        passed = bool(c.state.last) and not c.state.last[-1][1]
+        return [
+            "Passed when it was last made." if passed else "Failed when it was last made, not often enough in a row."
+        ]
     if c.rule.family is Family.GAUGE or not c.counted.total:
         return _gauge(c, e)
     bad, total, _ = c.counted

@@ -217,6 +217,7 @@ def _encode_opened(e: Opened) -> dict[str, Any]:
         "link": e.link,
         "own_url": e.own_url,
         "cold_start": e.cold_start,
+        "expected_version": e.expected_version,
         "known_bad": e.known_bad,
         "rolled_back": e.rolled_back,
         "trial": None if e.trial is None else encode_mark(e.trial),
@@ -248,6 +249,7 @@ def _decode_opened(at: float, b: Mapping[str, Any]) -> Opened:
         link=b["link"],
         own_url=b["own_url"],
         cold_start=b["cold_start"],
+        expected_version=b.get("expected_version", ""),
         known_bad=b.get("known_bad", False),
         rolled_back=b.get("rolled_back", ""),
         trial=decode_mark(b["trial"]) if b.get("trial") else None,  # journals from before there were trials lack it
@@ -260,6 +262,14 @@ def _decode_tags(rows: list[list[str]]) -> tuple[Tag, ...]:
     return tuple(Tag(name=n, revision=r, url=u) for n, r, u in rows)
 
 
+def _encode_samples(event: Sampled) -> dict[str, Any]:
+    rows = [
+        [s.source, s.check, s.revision, s.start, s.end, s.seen, *_encode_evidence(s.evidence)] for s in event.samples
+    ]
+    notes = {str(i): s.note for i, s in enumerate(event.samples) if s.note}
+    return {"samples": rows, "notes": notes} if notes else {"samples": rows}
+
+
 def encode(event: Event) -> tuple[str, int, dict[str, Any]]:
     """`(kind, schema, body)` of an event; `at` travels in its own column."""
     kind = KINDS[type(event)]
@@ -268,12 +278,7 @@ def encode(event: Event) -> tuple[str, int, dict[str, Any]]:
         case Opened():
             body = _encode_opened(event)
         case Sampled():
-            body = {
-                "samples": [
-                    [s.source, s.check, s.revision, s.start, s.end, s.seen, *_encode_evidence(s.evidence)]
-                    for s in event.samples
-                ]
-            }
+            body = _encode_samples(event)
         case Probed():
             body = {
                 "probe": event.probe,
@@ -365,8 +370,9 @@ def _decode(kind: str, at: float, b: Mapping[str, Any]) -> Event:  # noqa: PLR09
                         end=_number(r[4]),
                         seen=_number(r[5]),
                         evidence=_decode_evidence(r[6:]),
+                        note=b.get("notes", {}).get(str(i), ""),
                     )
-                    for r in b["samples"]
+                    for i, r in enumerate(b["samples"])
                 ),
             )
         case "probed":

@@ -126,6 +126,8 @@ class Sample:
     end: float
     seen: float
     evidence: Evidence
+    note: str = ""
+    """One clause for a person about a check's result, without secrets; empty where the evidence says it all."""
 
 
 # --- traffic ------------------------------------------------------------------------------------------------------
@@ -311,6 +313,8 @@ class Table(StrEnum):
     WINDOW = "window_criteria"
     ALERT = "alert_thresholds"
     IMMEDIATE = "immediately_if"
+    CHECK = "checks"
+    """No table, but a section that makes its own rows: `logs`, `version_check`, `edge`, `jobs`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,7 +342,7 @@ class Row:
     table: Table
     metric: str
     condition: Condition | None
-    """None for `health_check failing`."""
+    """None for `health_check failing`, and for checks."""
     action: Action
     severity: Severity
     windows: tuple[Window, ...]
@@ -347,6 +351,10 @@ class Row:
     """The row's own share of false alarms, where the file gives one."""
     pending: bool = False
     """Its metric is declared `source: pending`."""
+    failures: int = 1
+    """Of a check: so many failures in a row break it, and as many passes mend it."""
+    until_s: float | None = None
+    """Of a check: it counts for so long after the cutover; None for the whole watch."""
 
     @property
     def is_target(self) -> bool:
@@ -356,7 +364,8 @@ class Row:
     @property
     def label(self) -> str:
         """As a person reads it: `error_rate < 1%`, `health_check failing`."""
-        return f"{self.metric} {self.condition.text}" if self.condition else f"{self.metric} failing"
+        name = self.metric.removeprefix("check.")
+        return f"{name} {self.condition.text}" if self.condition else f"{name} failing"
 
 
 def tags_by_revision(tags: Iterable[Tag]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from watchdog.core.catalogue import (
     known_metric,
     quantile,
 )
+from watchdog.core.checks import EdgeCheck, JobCheck, VersionCheck
 from watchdog.core.conditions import (
     format_condition,
     format_duration,
@@ -251,7 +252,7 @@ class AlphaConfig(_Value):
     def of(self, metric: str, severity: Severity) -> float | None:
         """What all rows of this metric and severity share; None for gauges, which no meter judges."""
         kind = family(metric)
-        if kind in {Family.GAUGE, Family.JOURNEYS}:
+        if kind in {Family.GAUGE, Family.JOURNEYS, Family.CHECK}:
             return None
         if severity is Severity.WARNING:
             return self.warnings
@@ -291,6 +292,9 @@ class Policy(_Value):
     """What a channel gets where it is not its default."""
     escalation: Escalation = Escalation()
     silences: tuple[Silence, ...] = ()
+    version_check: VersionCheck | None = None
+    edge: EdgeCheck | None = None
+    jobs: Mapping[str, JobCheck] = Field(default_factory=dict)
     notes: Mapping[str, str] = Field(default_factory=dict)
     """Row id → the team's own words for it; `signal.NAME` for a signal."""
 
@@ -373,7 +377,7 @@ def p0_of(row: Row) -> float | None:
     before the deploy, whose share is known when the watch opens.
     """
     kind, condition = family(row.metric), row.condition
-    if kind in {Family.GAUGE, Family.JOURNEYS} or condition is None:
+    if kind in {Family.GAUGE, Family.JOURNEYS, Family.CHECK} or condition is None:
         return None
     if kind is Family.LATENCY:
         return round(1.0 - quantile(row.metric), 6)

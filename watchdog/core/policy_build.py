@@ -24,6 +24,7 @@ from watchdog.core.policy import (
     SharedCause,
     WindowConfig,
 )
+from watchdog.core.policy_checks import edge_of, jobs_of, notes_of, version_of
 from watchdog.core.policy_grammar import (
     RESERVED_ROLLBACK,
     RESERVED_TOP,
@@ -115,12 +116,18 @@ def build_policy(data: object, journeys: Mapping[str, Journey | str] | None = No
     _tables(file, compiler, findings)
     parts.rollback = _rollback(file.get("rollback"), compiler, findings)
     cold_start, alpha, shared_cause = _bounds(file, top.alpha, parts.windows, findings)
+    known = compiler.vocabulary.windows
+    version, version_rows = version_of(file.get("version_check"), known, findings)
+    edge, edge_rows = edge_of(file.get("edge"), known, findings)
+    jobs, job_rows = jobs_of(file.get("jobs"), known, findings)
+    checks = [*version_rows, *edge_rows, *job_rows]
     channels = channels_of(file.get("channels"), findings)
     escalation = escalation_of(file.get("escalation"), findings)
     silences = silences_of(file.get("silences"), findings)
     if findings.problems or parts.service is None or not parts.windows:
         return Built(None, tuple(findings.problems), tuple(findings.warnings))
-    if not compiler.signals and all(row.action is not Action.ROLLBACK for row in compiler.rows):
+    rows = (*compiler.rows, *checks)
+    if not compiler.signals and all(row.action is not Action.ROLLBACK for row in rows):
         findings.warning((), "no row of this policy rolls back: a watch under it only reports")
     policy = Policy(
         service=parts.service,
@@ -129,7 +136,10 @@ def build_policy(data: object, journeys: Mapping[str, Journey | str] | None = No
         journeys=made,
         signoffs=signoffs,
         metrics=parts.metrics,
-        rows=tuple(compiler.rows),
+        rows=rows,
+        version_check=version,
+        edge=edge,
+        jobs=jobs,
         signals=frozenset(compiler.signals),
         rollback=parts.rollback,
         cold_start=cold_start,
@@ -139,7 +149,7 @@ def build_policy(data: object, journeys: Mapping[str, Journey | str] | None = No
         channels=channels,
         escalation=escalation,
         silences=silences,
-        notes=compiler.notes,
+        notes=compiler.notes | dict(notes_of(checks, file)),
         **({} if top.coverage_floor is None else {"coverage_floor": top.coverage_floor}),
     )
     return Built(policy, (), tuple(findings.warnings))

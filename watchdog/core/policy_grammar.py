@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from watchdog.core.catalogue import ALIGNERS, PENDING, REDUCERS, SOURCES, UNITS
 from watchdog.core.conditions import quoted
 from watchdog.core.model import Window
+from watchdog.core.policy_checks import EdgeFile, JobFile, VersionCheckFile
 from watchdog.core.policy_fields import (
     RESERVED_ACTIONS,
     Actions,
@@ -39,7 +40,7 @@ from watchdog.core.policy_paging import ChannelsFile, EscalationFile, SilenceFil
 from watchdog.core.policy_section import EditorSchema, Section
 
 RESERVED_TOP = (
-    *("logs", "edge", "jobs", "scale_up"),
+    *("logs", "scale_up"),
     *RESERVED_ACTIONS,
 )
 """Keys that a later version gives a meaning; until then they load with a warning."""
@@ -345,6 +346,10 @@ class PolicyFile(PlainFile):
     channels: ChannelsFile | None = None
     """What each channel gets."""
     escalation: EscalationFile | None = None
+    version_check: VersionCheckFile | None = None
+    edge: EdgeFile | None = None
+    jobs: dict[str, JobFile] | None = None
+    """Name → a job that runs by itself."""
     silences: list[SilenceFile] | None = None
     """What is not said for a while."""
 

@@ -21,6 +21,7 @@ _TITLES: Final = {
     Table.WINDOW: "Window criteria: what must hold in one window",
     Table.ALERT: "Alert thresholds",
     Table.IMMEDIATE: "Rollback immediately if",
+    Table.CHECK: "Checks: what must pass",
 }
 _MODES: Final = {
     "automatic": "rolls back by itself",
@@ -39,6 +40,9 @@ def breach_of(policy: Policy, row: Row) -> str:
         meant = [j for j in policy.journeys.values() if row.metric in {j.name, JOURNEYS}]
         failures = ", ".join(sorted({str(j.confirm.failures) for j in meant}))
         return f"a journey fails so often in a row: {failures}"
+    if kind is Family.CHECK:
+        often = "it fails" if row.failures == 1 else f"it fails {row.failures} times in a row"
+        return often if row.until_s is None else f"{often} in the first {format_duration(row.until_s)}"
     if condition is None:
         failures = ", ".join(f"{w.confirm.failures} ({w.window})" for w in policy.windows)
         return f"a probe fails so often in a row: {failures}"

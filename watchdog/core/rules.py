@@ -9,7 +9,7 @@ from math import inf
 from operator import ge, gt, le, lt
 
 from watchdog.core.before import worse_than
-from watchdog.core.catalogue import JOURNEYS, Family, family, quantile
+from watchdog.core.catalogue import CHECK_PREFIX, JOURNEYS, Family, family, quantile
 from watchdog.core.events import Lag
 from watchdog.core.model import Action, Row, Severity
 from watchdog.core.policy import Policy, p0_of
@@ -50,7 +50,13 @@ class Rule:
     @property
     def is_meter(self) -> bool:
         """Whether the evidence meter judges it (`health_check failing` is judged by confirmation)."""
-        return self.family not in {Family.GAUGE, Family.JOURNEYS} and self.row.condition is not None
+        counted = self.family not in {Family.GAUGE, Family.JOURNEYS, Family.CHECK}
+        return counted and self.row.condition is not None
+
+    @property
+    def points(self) -> tuple[int, int]:
+        """Of a gauge or a check: how many of the last points break it, and mend it."""
+        return (self.row.failures, self.row.failures) if self.family is Family.CHECK else (4, 5)
 
     @property
     def by_confirmation(self) -> bool:
@@ -135,6 +141,8 @@ class Rules:
     def cold_s(self, check: str) -> float:
         """Seconds after the cutover in which the check's samples do not count."""
         if not self.cold_start or check in self.policy.probes or check in self.policy.journeys:
+            return 0.0
+        if check.startswith(CHECK_PREFIX):
             return 0.0
         cold = self.policy.cold_start
         return cold.latency_s if check.startswith(("slower_than_", "p50_", "p95_", "p99_")) else cold.errors_s

@@ -60,6 +60,9 @@ class Service:
     sick: frozenset[str] = frozenset()
     """Probes that failed when they were last sent between watches."""
 
+    heartbeats: Mapping[str, float] = field(default_factory=dict)
+    """Job → when it pinged last."""
+
     @property
     def target(self) -> Split:
         """The last proven split."""
@@ -105,6 +108,8 @@ def fold(service: Service, fact: Fact) -> Service:  # noqa: PLR0911 - one case a
             return replace(service, pinned=None, release_on_next=False)
         case "probes_seen":
             return replace(service, armed=dict(b["armed"]), sick=frozenset(b["sick"]))
+        case "heartbeat":
+            return replace(service, heartbeats={**service.heartbeats, str(b["job"]): fact.at})
         case "silenced" | "unsilenced":
             return replace(service, silences=_silences(service, fact))
         case _:  # among them `watch_marked`: a person's word about an ended watch, on which nothing here rests

@@ -317,6 +317,8 @@ class Watch:
     policy_hash: str = ""
     link: str = ""
     own_url: str = ""
+    found_version: str = ""
+    """What the revision itself tells of its version."""
     armed_by_hand: bool = False
     sick_before: tuple[str, ...] = ()
     schemas: Mapping[str, str] = field(default_factory=dict)
@@ -408,6 +410,13 @@ class Watch:
     def revision(self) -> str:
         """The watched revision."""
         return self.deploy.revision
+
+    @property
+    def expected_version(self) -> str:
+        """What the version endpoint should answer; empty when nobody said."""
+        check = self.rules.policy.version_check
+        said = self.deploy.version if check is None or check.expect == "deploy" else ""
+        return said or self.found_version
 
     @property
     def open(self) -> bool:

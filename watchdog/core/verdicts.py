@@ -9,8 +9,6 @@ from watchdog.core.rules import PROBE_SOURCE, Rule
 from watchdog.core.state import RuleState, Watch
 from watchdog.core.text import share
 
-GAUGE_BREACHES = 4
-"""Of the last five points of a gauge, so many raise an alarm or clear it."""
 HALF_FULL = 0.5
 _ASKED = frozenset({Family.PROBES, Family.JOURNEYS})
 """Families whose evidence are answers to what we ask."""
@@ -101,12 +99,10 @@ def _verdict(  # noqa: PLR0911 - one case a return
             return alarmed, state.reason, False
         return Verdict.PASS, "cleared", True
     gone = [watch.missing[c] for c in rule.checks if c in watch.missing]
-    if rule.row.condition is None:  # `health_check failing` is set by confirmation
+    if rule.by_confirmation:  # `health_check failing` is set by confirmation
         return (*_probes_say(watch, rule, gone), False)
-    if gauge and state.last and not gone:
-        return Verdict.PASS, "", False
     if gauge:
-        return (Verdict.ERROR if "source_error" in gone else Verdict.INCONCLUSIVE), _why(gone), False
+        return (*_readings_say(rule, state, gone), False)
     if rule.family is Family.PROBES:
         return (*_probes_say(watch, rule, gone), False)
     seen, needed = evidence(watch, index)
@@ -118,6 +114,15 @@ def _verdict(  # noqa: PLR0911 - one case a return
         return (Verdict.ERROR if "source_error" in gone else Verdict.INCONCLUSIVE), _why(gone), False
     little = f"too little traffic so far: {seen:.0f} requests, {needed:.0f} would show five times the limit"
     return Verdict.INCONCLUSIVE, little, False
+
+
+def _readings_say(rule: Rule, state: RuleState, gone: list[str]) -> tuple[Verdict, str]:
+    """Of a gauge or a check without an alarm."""
+    if not state.last or gone:
+        return (Verdict.ERROR if "source_error" in gone else Verdict.INCONCLUSIVE), _why(gone)
+    if rule.family is Family.CHECK and state.last[-1][1]:
+        return Verdict.INCONCLUSIVE, "failed last; not proven yet"
+    return Verdict.PASS, ""
 
 
 def _over(watch: Watch, index: int) -> str:
@@ -163,10 +168,10 @@ def _why(gone: list[str]) -> str:
 
 
 def _cleared(watch: Watch, index: int, rule: Rule, state: RuleState, *, gauge: bool) -> bool:
-    if rule.row.condition is None:
+    if rule.by_confirmation:
         return False
     if gauge:
-        return sum(not p[1] for p in state.last) >= GAUGE_BREACHES
+        return sum(not p[1] for p in state.last) >= rule.points[0]
     stream = watch.streams.get((state.source, state.check, rule.scope))
     if stream is None:
         return False
@@ -192,6 +197,6 @@ def fullness(watch: Watch, index: int) -> float:
     if state.alarmed_at is not None:
         return 1.0
     if index not in watch.counted:
-        return sum(p[1] for p in state.last) / GAUGE_BREACHES if state.last else 0.0
+        return sum(p[1] for p in state.last) / watch.rules.rules[index].points[0] if state.last else 0.0
     feeds = (s for s in watch.streams.values() if index in s.rules)
     return max((s.series.up_to(watch.at).fullness(s.rules.index(index)) for s in feeds), default=0.0)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from watchdog.core.catalogue import (
     BUILT_IN,
+    CHECK_PREFIX,
     HEALTH_CHECK,
     JOURNEY_PREFIX,
     JOURNEYS,
@@ -69,7 +70,7 @@ class Vocabulary:
                 raise ValueError(f"there is no journey {unknown}{did_you_mean(name, names)}")
         elif name in self.metrics:
             return self.metrics[name]
-        known = known_metric(name)
+        known = None if name.startswith(CHECK_PREFIX) else known_metric(name)
         if known is None:
             names = [*METRICS, *(m for m in self.metrics if m not in METRICS), HEALTH_CHECK]
             names += [f"{PROBE_PREFIX}{p}" for p in sorted(self.probes)]

@@ -81,6 +81,7 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         policy_hash=event.policy_hash,
         link=event.link,
         own_url=event.own_url,
+        found_version=event.expected_version,
         armed_by_hand=event.armed is None,
         sick_before=event.sick_before,
         known_bad=event.known_bad,

@@ -36,6 +36,7 @@ from watchdog.emulator.options import Options, parse_address, read_options
 from watchdog.emulator.proxy import Proxy
 from watchdog.emulator.reconcile import Delays, Reconciler
 from watchdog.emulator.scenario import ScenarioError, load_scenario
+from watchdog.emulator.scheduler import Scheduler, add_scheduler_routes
 from watchdog.emulator.splitter import Splitter
 from watchdog.emulator.tasks import end_tasks
 from watchdog.emulator.world import Json, Service, ServiceKey, World
@@ -57,6 +58,7 @@ class Emulator:
             sample_period_s=self.options.sample_period_s,
             ingest_delay_s=self.options.ingest_delay_s,
         )
+        self.scheduler = Scheduler()
         self.logging = LoggingServer(ledger=self.ledger, delivery_delay_s=self.options.log_delay_s)
         self._mail = MailCollector(self.collected)
         self._mail_port = 0
@@ -139,6 +141,7 @@ class Emulator:
         self.monitoring.clear()
         self.monitoring.clear_faults()
         self.logging.clear()
+        self.scheduler.clear()
         self.logging.clear_faults()
         self.collected.clear()
         await self._populate()
@@ -209,6 +212,7 @@ class Emulator:
         app = web.Application(client_max_size=8 * 1024 * 1024)
         edge = Edge(self.world, self.gate, race=self.director.race)
         Admin(self.world, self._writer, self._splitter, self._fleet, edge).add_routes(app)
+        add_scheduler_routes(app, self.scheduler, with_control=with_control)
         if with_control:
             Control(self).add_routes(app)
             add_control_routes(app, self.monitoring)

@@ -37,6 +37,8 @@ from watchdog.ports import Letter, NewEvent, WatchRow
 
 LETTERS_EVERY_S = 0.25
 """Letters are folded in within half a second (DESIGN section 7)."""
+HEARTBEAT_EVERY_S = 10.0
+"""A job's heartbeats are journaled no more often."""
 IDLE_PROBES_EVERY_S = 60.0
 IDLE_JOURNEYS_EVERY_S = 3600.0
 IDLE_TRIES = 3
@@ -526,6 +528,8 @@ class Keeper:
             await self._release(letter)
         elif letter.kind == "silence":
             await self.remember(self._silence(letter), letters=[letter.id])
+        elif letter.kind == "heartbeat":
+            await self.remember(*self._heartbeat(letter), letters=[letter.id])
         elif letter.kind == "look":
             self._poll_now.set()
             await self.remember(letters=[letter.id])
@@ -535,6 +539,14 @@ class Keeper:
             _log.warning("letter_unknown", kind=letter.kind, stream=letter.stream)
             await self.remember(letters=[letter.id])
         self._letters.add(letter.id)
+
+    def _heartbeat(self, letter: Letter) -> tuple[Fact, ...]:
+        """A job has run. Pings in quick succession say no more than one, and are not journaled."""
+        job = str(letter.body.get("job"))
+        last = self.service.heartbeats.get(job)
+        if last is not None and letter.at - last < HEARTBEAT_EVERY_S:
+            return ()
+        return (Fact(at=letter.at, kind="heartbeat", body={"job": job}),)
 
     async def _mark(self, letter: Letter) -> None:
         """A person says whether an ended watch was right."""

@@ -13,7 +13,7 @@ from watchdog.core.policy import Policy
 from watchdog.core.schedule import Plan
 from watchdog.engine.tools import Tools
 from watchdog.errors import PermanentError, WatchdogError
-from watchdog.ports import Feed, MetricQuery, Source
+from watchdog.ports import About, Feed, MetricQuery, Source
 
 QUERY_S = 15.0
 """The longest that one query may take before it counts as failed."""
@@ -52,8 +52,7 @@ class Reader:
     answered: Callable[[str], Sequence[float]] = lambda _revision: ()
     """When a revision answered probes of ours without a server error (Unix seconds, ascending)."""
     policy: Policy | None = None
-    base_url: Callable[[], str] = lambda: ""
-    """Where the revision under watch can be asked now; empty: nowhere."""
+    about: Callable[[], About] = About
     seen: dict[tuple[str, str, float, float], Evidence] = field(default_factory=dict)
     failing: str = ""
 
@@ -113,7 +112,7 @@ class Reader:
             latency_limits_s=plan.latency_limits_s,
             answered_at=tuple(self.answered(revision)),
             policy=self.policy,
-            base_url=self.base_url(),
+            about=self.about(),
             control=control,
         )
         try:

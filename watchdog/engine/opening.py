@@ -129,6 +129,7 @@ async def open_watch(
         trial=mark if policy.rollback.mode != "observe" else None,
         schemas=_schemas(policy, revisions, {revision, *target.split.revisions}),
         link=f"{tools.page_url}/watches/{watch_id}" if tools.page_url else "",
+        expected_version=_version(policy, found),
     )
 
 
@@ -139,6 +140,20 @@ def _schemas(policy: Policy, revisions: Sequence[RevisionState], concerned: Coll
         return {}
     kept = [r for i, r in enumerate(revisions) if i < SCHEMAS or r.name in concerned]
     return {r.name: r.labels[label] for r in kept if r.labels.get(label)}
+
+
+def _version(policy: Policy, found: RevisionState | None) -> str:
+    """What the revision tells of its version: a label's value, or its image's tag where that says anything."""
+    check = policy.version_check
+    if check is None or found is None:
+        return ""
+    kind, _, name = check.expect.partition(":")
+    if kind == "label":
+        return found.labels.get(name, "")
+    reference = found.tagged_image.partition("@")[0]
+    last = reference.rpartition("/")[2]
+    tag = last.partition(":")[2]
+    return "" if tag == "latest" else tag
 
 
 def _own_url(policy: Policy, state: ServiceState) -> str:

@@ -18,7 +18,7 @@ from watchdog.engine.opening import Notice, find_target
 from watchdog.engine.probing import Route, once_all, unable
 from watchdog.engine.tools import Tools
 from watchdog.errors import TemporaryError, WatchdogError
-from watchdog.ports import MetricQuery, Rights, Source
+from watchdog.ports import About, MetricQuery, Rights, Source
 
 PATIENCE_S: Final = 10.0
 """How long a source may take to announce itself: nobody is waiting to be rolled back."""
@@ -218,7 +218,7 @@ async def _metrics(tools: Tools, policy: Policy, state: ServiceState, revision: 
             start=now - RECENT_S - behind[source.name],
             end=now,
             policy=policy,
-            base_url=base,
+            about=About(base_url=base, public_url=policy.service.url or state.url),
         )
 
     checks = {s.name: {lag.check for lag in lags if lag.source == s.name} for s in asked}

@@ -33,7 +33,7 @@ from watchdog.engine.probing import Prober, Route
 from watchdog.engine.restore import Restorer
 from watchdog.engine.tools import Tools, ignore
 from watchdog.errors import LeaseLostError
-from watchdog.ports import Delivery, Letter, NewEvent, WatchRow
+from watchdog.ports import About, Delivery, Letter, NewEvent, WatchRow
 from watchdog.telemetry import rollback_trigger
 
 IDLE_S = 15.0
@@ -358,16 +358,20 @@ class WatchRunner:
             emit=self._emit,
             answered=self._answered,
             policy=policy,
-            base_url=self._base_url,
+            about=self._about,
         )
         await reader.run()
 
-    def _base_url(self) -> str:
-        """Where the watched revision can be asked now."""
-        role = self.watch.judged_role
-        if role is None:
-            return ""
-        return self.hooks.service_url() if role is Role.PUBLIC else self.watch.tag_url(role) or ""
+    def _about(self) -> About:
+        role, public = self.watch.judged_role, self.hooks.service_url()
+        own = "" if role is None else public if role is Role.PUBLIC else self.watch.tag_url(role) or ""
+        return About(
+            base_url=own,
+            public_url=public,
+            version=self.watch.expected_version,
+            heartbeats=self.hooks.service().heartbeats,
+            since=self.watch.cutover_at or 0.0,
+        )
 
     def _answered(self, revision: str) -> Sequence[float]:
         """When the watched revision answered probes of ours without a server error; of others it isn't known."""

@@ -66,9 +66,9 @@ class JsonEndpoint:
         ]
 
     async def _ask(self, config: MetricConfig, query: MetricQuery) -> Evidence:
-        if config.url is None and not query.base_url:
+        if config.url is None and not query.about.base_url:
             return Missing("no_url")
-        url = config.url or query.base_url.rstrip("/") + (config.path or "/")
+        url = config.url or query.about.base_url.rstrip("/") + (config.path or "/")
         try:
             body = await self._get(config, url)
         except WatchdogError as error:

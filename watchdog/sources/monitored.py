@@ -14,7 +14,7 @@ import structlog
 from watchdog.core.catalogue import UNITS
 from watchdog.core.model import Evidence, Missing, Sample, ServiceKey, Value
 from watchdog.core.policy import MetricConfig, Policy
-from watchdog.core.policy_queries import metric_type
+from watchdog.core.queries import metric_type
 from watchdog.errors import PermanentError, TemporaryError, WatchdogError
 from watchdog.ports import Feed, MetricQuery
 from watchdog.sources.cloud_monitoring import US, Trouble, periods

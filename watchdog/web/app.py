@@ -49,6 +49,7 @@ def _routes() -> list[web.RouteDef]:
         web.post("/api/v1/silences", silences.silence),
         web.post("/api/v1/deploys", deploys.announce),
         web.post("/api/v1/services/{name}/release", deploys.release),
+        web.post("/api/v1/services/{name}/heartbeats/{job}", deploys.heartbeat),
         web.post(f"{watch}/signals", verbs.signal),
         web.post(f"{watch}/mark", verbs.mark),
         *(web.post(f"{watch}/{path}", verbs.operator(path)) for path in verbs.VERBS),

@@ -91,6 +91,19 @@ async def _first_id(services: WebServices, key: ServiceKey, letter: str) -> str 
     return next((str(x.body["watch_id"]) for x in waiting if x.key == letter), None)
 
 
+async def heartbeat(request: web.Request) -> web.Response:
+    """A job says that it has run; 404 for one that no policy of the service knows would hide a misspelt name."""
+    services = services_of(request)
+    key, job = service_of(services, request.match_info["name"]), request.match_info["job"]
+    known = services.heartbeat_jobs(key)
+    if job not in known:
+        listed = ", ".join(sorted(known)) or "none"
+        raise Problem(404, f"{key} has no job {job} that pings; its policy names: {listed}.")
+    new = (await post(request, service_stream(key), "heartbeat", {"job": job})).new
+    answer = {"accepted": True, "service": str(key), "job": job, "repeated": not new}
+    return web.json_response(answer, status=202)
+
+
 async def release(request: web.Request) -> web.Response:
     """Let traffic follow new revisions again; 412 while that would send users back to a bad one."""
     services = services_of(request)

@@ -129,6 +129,9 @@ _OPERATIONS: Final = (
         body=ReleaseOrder, optional_body=True,
     ),
     _Operation(
+        "post", "/api/v1/services/{name}/heartbeats/{job}", "Say that a job has run", _IN_INBOX,
+    ),
+    _Operation(
         "get", "/api/v1/silences", "List what is silenced", {200: ("The silences", SilenceList)},
         query=(("service", "Only of this service", False),),
     ),
@@ -228,6 +231,7 @@ def _parameters(operation: _Operation) -> list[Mapping[str, Any]]:
     for name, about in (
         ("id", "A watch id, or a service with one open watch: name, region/name or project/region/name"),
         ("name", "A service: name, region/name or project/region/name"),
+        ("job", "A job of the service's policy that pings"),
     ):
         if f"{{{name}}}" in operation.path:
             found.append({"name": name, "in": "path", "required": True, "description": about, "schema": text})

@@ -39,6 +39,8 @@ class WebServices:
     version: str
     new_id: Callable[[], str]
     """Makes a short, unique, URL-safe watch id."""
+    heartbeat_jobs: Callable[[ServiceKey], frozenset[str]] = field(default=lambda _key: frozenset())
+    """The jobs of the service's policy that ping."""
     api_token: str | None = field(default=None, repr=False)
     """What unsafe verbs must bear; None or empty: only a Google identity may use them."""
     identify: Identify | None = None
