@@ -183,6 +183,15 @@ class TrafficControl(Protocol):
         """
         ...
 
+    async def tag(
+        self, service: ServiceKey, *, add: Mapping[str, str], remove: Sequence[str], resource_version: str
+    ) -> ServiceState:
+        """Give revisions tags (name → revision) and take tags away by compare and swap; nobody's share changes.
+
+        Raises as `move` does.
+        """
+        ...
+
     @property
     def endpoint(self) -> str:
         """The Admin API's base URL in use, for the check whether our own network is alive."""

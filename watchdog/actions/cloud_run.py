@@ -141,14 +141,7 @@ class CloudRun:
     ) -> ServiceState:
         """Write the split by compare and swap."""
         doing = f"Moving the traffic of {service} to {split}"
-        version, body = self._bodies.get(service, ("", None))
-        if body is None or version != resource_version:
-            body = await self._call("GET", service.region, _path(service), doing=f"Reading {service}")
-            state = self._keep(service, body)
-            if state.resource_version != resource_version:
-                raise ConflictError(
-                    f"{doing}: somebody wrote in between (version {state.resource_version}, not {resource_version})"
-                )
+        body = await self._body(service, resource_version, doing)
         wanted = knative.with_traffic(
             body,
             split,
@@ -157,6 +150,32 @@ class CloudRun:
             trial=trial,
             client_version=__version__,
         )
+        return await self._put(service, wanted, doing)
+
+    async def tag(
+        self, service: ServiceKey, *, add: Mapping[str, str], remove: Sequence[str], resource_version: str
+    ) -> ServiceState:
+        """Write tags by compare and swap."""
+        doing = f"Tagging revisions of {service}"
+        body = await self._body(service, resource_version, doing)
+        wanted = knative.with_tags(
+            body, add=add, remove=remove, resource_version=resource_version, client_version=__version__
+        )
+        return await self._put(service, wanted, doing)
+
+    async def _body(self, service: ServiceKey, resource_version: str, doing: str) -> dict[str, Any]:
+        """The whole Service of this version. Raises `ConflictError` when there is another one by now."""
+        version, body = self._bodies.get(service, ("", None))
+        if body is None or version != resource_version:
+            body = await self._call("GET", service.region, _path(service), doing=f"Reading {service}")
+            state = self._keep(service, body)
+            if state.resource_version != resource_version:
+                raise ConflictError(
+                    f"{doing}: somebody wrote in between (version {state.resource_version}, not {resource_version})"
+                )
+        return body
+
+    async def _put(self, service: ServiceKey, wanted: Mapping[str, Any], doing: str) -> ServiceState:
         # Whatever comes back, what was kept is used up: after a failure the service has to be read again.
         self._bodies.pop(service, None)
         answer = await self._call("PUT", service.region, _path(service), json=wanted, doing=doing)

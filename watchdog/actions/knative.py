@@ -6,7 +6,7 @@ Writing is strict: the body is the one that was read, with a new `spec.traffic` 
 
 import copy
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -189,15 +189,7 @@ def with_traffic(
     """
     if sum(share.percent for share in split.shares) != 100 or any(share.percent <= 0 for share in split.shares):
         raise PermanentError(f"The split {split} does not add up to 100 %, so it was not written")
-    body: dict[str, Any] = copy.deepcopy(dict(raw))
-    body.setdefault("apiVersion", API_VERSION)
-    body.setdefault("kind", "Service")
-    metadata = _own(body, "metadata")
-    if resource_version:
-        metadata["resourceVersion"] = resource_version
-    annotations = _own(metadata, "annotations")
-    annotations[CLIENT_NAME] = OUR_NAME
-    annotations[CLIENT_VERSION] = client_version
+    body, annotations = _draft(raw, resource_version, client_version)
     if rolled_back:
         annotations[ROLLED_BACK] = rolled_back
     elif rolled_back is not None:
@@ -209,6 +201,45 @@ def with_traffic(
     spec = _own(body, "spec")
     spec["traffic"] = [*_percent_entries(split), *_tag_entries(_items(spec, "traffic"))]
     return body
+
+
+def with_tags(
+    raw: Mapping[str, Any],
+    *,
+    add: Mapping[str, str],
+    remove: Collection[str],
+    resource_version: str,
+    client_version: str = "",
+) -> dict[str, Any]:
+    """The Service to PUT: what was read, with other tags. Every share, its kind and everybody else's tag stay."""
+    body, _ = _draft(raw, resource_version, client_version)
+    spec = _own(body, "spec")
+    entries = [dict(e) for e in _items(spec, "traffic")] or [{"latestRevision": True, "percent": 100}]
+    gone = {*remove, *add}
+    kept = []
+    for entry in entries:
+        if entry.get("tag") in gone:
+            if not _integer(entry.get("percent")):
+                continue
+            entry.pop("tag")
+            entry.pop("url", None)
+        kept.append(entry)
+    spec["traffic"] = [*kept, *({"revisionName": _name(r), "percent": 0, "tag": tag} for tag, r in add.items())]
+    return body
+
+
+def _draft(raw: Mapping[str, Any], resource_version: str, client_version: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A copy of the Service to be changed, of the version that was read, and its annotations."""
+    body: dict[str, Any] = copy.deepcopy(dict(raw))
+    body.setdefault("apiVersion", API_VERSION)
+    body.setdefault("kind", "Service")
+    metadata = _own(body, "metadata")
+    if resource_version:
+        metadata["resourceVersion"] = resource_version
+    annotations = _own(metadata, "annotations")
+    annotations[CLIENT_NAME] = OUR_NAME
+    annotations[CLIENT_VERSION] = client_version
+    return body, annotations
 
 
 def _percent_entries(split: Split) -> Iterator[dict[str, Any]]:

@@ -222,6 +222,8 @@ class RollbackConfig(_Value):
     per_day: int = 3
     verify_for_s: float = 600.0
     approve_within_s: float = 900.0
+    tag: bool = False
+    """Whether both revisions are tagged for the time of the watch."""
     schema_label: str | None = None
     """The label of revisions that names their schema; between different ones nothing is rolled back."""
 

@@ -306,6 +306,7 @@ def _rollback(value: object, compiler: RowCompiler, findings: Findings) -> Rollb
         "per_day": read.per_day,
         "verify_for_s": read.verify_for,
         "approve_within_s": read.approve_within,
+        "tag": read.tag,
         "schema_label": read.schema_label,
     }
     given = {key: value for key, value in given.items() if value is not None}

@@ -44,7 +44,7 @@ RESERVED_TOP = (
     *RESERVED_ACTIONS,
 )
 """Keys that a later version gives a meaning; until then they load with a warning."""
-RESERVED_ROLLBACK = ("tag", "scope", *RESERVED_ACTIONS)
+RESERVED_ROLLBACK = ("scope", *RESERVED_ACTIONS)
 
 
 def _windows(value: object) -> tuple[Window, ...]:
@@ -266,6 +266,8 @@ class RollbackFile(Section):
     """How long recovery may take to be proven; 10m by default."""
     approve_within: Length | None = None
     """How long `approve` waits for a person; 15m by default."""
+    tag: bool | None = None
+    """Whether both revisions get a tag for the time of the watch; false by default."""
     schema_label: LabelName | None = None
     """Label of revisions that names their database schema: no rollback between different ones."""
     immediately_if: list[str | ImmediateFile] | None = None

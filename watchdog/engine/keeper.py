@@ -31,6 +31,7 @@ from watchdog.engine.journalist import Journalist
 from watchdog.engine.opening import Notice, open_watch, revisions_of
 from watchdog.engine.probing import Route, once_all, unable
 from watchdog.engine.runner import Hooks, WatchRunner
+from watchdog.engine.tagging import Tagger
 from watchdog.engine.tools import Tools
 from watchdog.errors import LeaseLostError, PermanentError, TemporaryError, WatchdogError
 from watchdog.ports import Letter, NewEvent, WatchRow
@@ -61,6 +62,7 @@ class Keeper:
     discover: bool = True
     runners: dict[str, WatchRunner] = field(default_factory=dict)
     service: Service = field(init=False)
+    tagger: Tagger = field(init=False)
     state: ServiceState | None = None
     standby: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it is known whether this process owns the service."""
@@ -80,6 +82,7 @@ class Keeper:
     _elsewhere: set[str] = field(default_factory=set)
     """Open watches that another process holds."""
     _unreadable: set[str] = field(default_factory=set)
+    _tagging: asyncio.Task[None] | None = None
     _poll_now: asyncio.Event = field(default_factory=asyncio.Event)
     _journeyed: dict[str, float] = field(default_factory=dict)
     """When each journey was run last between watches (monotonic)."""
@@ -88,6 +91,7 @@ class Keeper:
 
     def __post_init__(self) -> None:
         self.service = Service(key=self.key)
+        self.tagger = Tagger(self.tools, self.key)
 
     @property
     def stream(self) -> str:
@@ -266,6 +270,8 @@ class Keeper:
     async def _run(self, runner: WatchRunner) -> None:
         try:
             await runner.run()
+            if not runner.watch.open and runner.watch.rules.policy.rollback.tag:
+                await self.tagger.clear(runner.watch, self.owns)
         except Exception:  # noqa: BLE001 - supervision: said, and the rest goes on
             _log.exception("watch_crashed", watch=runner.watch.id)
             runner.journalist.lost.set()  # its lease runs out; the next resume folds the journal afresh
@@ -442,6 +448,25 @@ class Keeper:
             await self.remember(Fact(at=now, kind="released", body={}))
         if self.service.release_on_next:
             await self._release_if_newer(state)
+        self._tag(state)
+
+    def _tag(self, state: ServiceState) -> None:
+        """Give and take tags beside everything else: a write must not hold up the reading."""
+        busy = self._tagging is not None and not self._tagging.done()
+        watches = [r.watch for r in self.runners.values()]
+        if self._group is not None and not busy and state.ready is not None and self.tagger.due(state, watches):
+            self._tagging = self._group.create_task(self._tag_now(state, watches), name=f"tags/{self.key}")
+
+    async def _tag_now(self, state: ServiceState, watches: Sequence[Watch]) -> None:
+        try:
+            if await self.tagger.reconcile(state, watches, self.owns):
+                self._poll_now.set()
+        except Exception:  # noqa: BLE001 - supervision: said, and the rest goes on
+            _log.exception("tagging_crashed", service=str(self.key))
+
+    async def owns(self) -> bool:
+        """Whether the service is still kept here: asked before a write."""
+        return self._journalist is not None and await self._journalist.owns()
 
     def _knows(self, state: ServiceState) -> bool:
         """Whether the revisions that serve or are watched are among those that were listed last."""

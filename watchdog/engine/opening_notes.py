@@ -55,6 +55,11 @@ def _target(found: Found) -> Iterator[str]:
 def _tags(found: Found) -> Iterator[str]:
     state, revision, target = found.state, found.revision, found.target
     urls = tags_by_revision(state.tags)
+    if found.policy.rollback.tag and found.policy.rollback.mode != "observe":
+        untagged = [r for r in (revision, target.revision) if r and r not in urls]
+        if untagged:
+            yield f"{listing(untagged)}: tagged by the watchdog for the time of this watch (rollback.tag)."
+        return
     command = f"gcloud run services update-traffic {state.name} --region {state.region} --update-tags"
     if target.split.shares and target.revision not in urls:
         yield (
