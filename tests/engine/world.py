@@ -300,7 +300,7 @@ class House:
         """Until the service was seen and its probes are armed, however busy the machine is elsewhere."""
         await eventually(lambda: self.keeper.owned and self.keeper.service.known, "service known")
         while not self.keeper.service.armed:
-            await self.keeper.arm()
+            await self.keeper.idle.arm()
 
     async def watching(self, revision: str, *, within_s: float = PATIENCE_S) -> WatchRunner:
         """Until a watch of the revision is open."""

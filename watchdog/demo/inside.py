@@ -19,7 +19,7 @@ from watchdog.demo.world import DemoError, World
 from watchdog.emulator import clock as emulated
 from watchdog.emulator.options import Options
 from watchdog.emulator.server import Emulator
-from watchdog.engine.keeper import IDLE_PROBES_EVERY_S
+from watchdog.engine.idle import IDLE_PROBES_EVERY_S
 from watchdog.errors import StoreUnavailableError
 from watchdog.policy_file import load_policy
 from watchdog.ports import Source, Store

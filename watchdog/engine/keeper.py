@@ -1,12 +1,10 @@
-"""Keeps one service: reads its traffic, opens watches when a revision begins to serve, arms probes between watches, and
-remembers what outlives a watch.
+"""Keeps one service: reads its traffic, opens watches when a revision begins to serve, and remembers what outlives a
+watch. The inbox, the pin and probing between watches have modules of their own.
 """
 
 import asyncio
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from math import inf
 from typing import Any
 
@@ -18,33 +16,23 @@ from watchdog.core import watch as folding
 from watchdog.core.events import Noticed, Opened, Resumed, TrafficSeen, Written
 from watchdog.core.journal import decode
 from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Split, State
-from watchdog.core.paging import Silence
-from watchdog.core.policy import JourneyConfig, Policy, ProbeConfig
-from watchdog.core.probing import ProbeAnswer
+from watchdog.core.policy import Policy
 from watchdog.core.service import Fact, Service
 from watchdog.core.state import Watch
-from watchdog.engine import marking
 from watchdog.engine import runner as running
 from watchdog.engine.clock import wait_for_event
 from watchdog.engine.discovery import Discovery
+from watchdog.engine.idle import IdleProbing
 from watchdog.engine.journalist import Journalist
+from watchdog.engine.letters import LETTERS_EVERY_S, Letters
 from watchdog.engine.opening import Notice, open_watch, revisions_of
-from watchdog.engine.probing import Route, once_all, unable
+from watchdog.engine.pin import Pin
 from watchdog.engine.runner import Hooks, WatchRunner
 from watchdog.engine.tagging import Tagger
 from watchdog.engine.tools import Tools
-from watchdog.errors import LeaseLostError, PermanentError, TemporaryError, WatchdogError
-from watchdog.ports import Letter, NewEvent, WatchRow
+from watchdog.errors import LeaseLostError, TemporaryError, WatchdogError
+from watchdog.ports import NewEvent, WatchRow
 
-LETTERS_EVERY_S = 0.25
-"""Letters are folded in within half a second (DESIGN section 7)."""
-HEARTBEAT_EVERY_S = 10.0
-"""A job's heartbeats are journaled no more often."""
-IDLE_PROBES_EVERY_S = 60.0
-IDLE_JOURNEYS_EVERY_S = 3600.0
-IDLE_TRIES = 3
-IDLE_AGAIN_S = 1.0
-"""A probe between watches that does not pass is asked so often, this far apart, before the service counts as sick."""
 FLUSH_S = 30.0
 """How long a foreground `watch` waits at its end for a store that is away; a daemon has all the time there is."""
 
@@ -63,11 +51,15 @@ class Keeper:
     runners: dict[str, WatchRunner] = field(default_factory=dict)
     service: Service = field(init=False)
     tagger: Tagger = field(init=False)
+    letters: Letters = field(init=False)
+    pin: Pin = field(init=False)
+    idle: IdleProbing = field(init=False)
     state: ServiceState | None = None
     standby: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it is known whether this process owns the service."""
     owned: bool = False
-    _revisions: Sequence[RevisionState] = ()
+    revisions: Sequence[RevisionState] = ()
+    """As listed last."""
     _read_at: float = -inf
     """When the newest read of the service began, monotonic seconds."""
     _journalist: Journalist | None = None
@@ -78,20 +70,20 @@ class Keeper:
     """Why the last look at the service failed, empty when it did not."""
     _unread: bool = False
     """Whether it was Cloud Run that could not be read."""
-    _letters: set[int] = field(default_factory=set)
     _elsewhere: set[str] = field(default_factory=set)
     """Open watches that another process holds."""
     _unreadable: set[str] = field(default_factory=set)
     _tagging: asyncio.Task[None] | None = None
     _poll_now: asyncio.Event = field(default_factory=asyncio.Event)
-    _journeyed: dict[str, float] = field(default_factory=dict)
-    """When each journey was run last between watches (monotonic)."""
     _hurry: bool = False
     """Whether the next look may not wait for a list."""
 
     def __post_init__(self) -> None:
         self.service = Service(key=self.key)
         self.tagger = Tagger(self.tools, self.key)
+        self.letters = Letters(self)
+        self.pin = Pin(self)
+        self.idle = IdleProbing(self)
 
     @property
     def stream(self) -> str:
@@ -138,11 +130,11 @@ class Keeper:
                 # that crashed must go on.
                 resuming = self._forever(self._resume, self.tools.lease_ttl_s / 3)
                 group.create_task(resuming, name=f"resume/{self.key}")
-                group.create_task(self._forever(self._read_letters, LETTERS_EVERY_S), name=f"letters/{self.key}")
-                group.create_task(self._forever(self._read_orders, LETTERS_EVERY_S), name=f"orders/{self.key}")
+                group.create_task(self._forever(self.letters.hand_out, LETTERS_EVERY_S), name=f"letters/{self.key}")
+                group.create_task(self._forever(self.letters.carry_out, LETTERS_EVERY_S), name=f"orders/{self.key}")
                 group.create_task(self._poll(), name=f"traffic/{self.key}")
                 if self.discover:
-                    group.create_task(self.arm(), name=f"arm/{self.key}")
+                    group.create_task(self.idle.arm(), name=f"arm/{self.key}")
         finally:
             self._group = None
             self._journalist = None
@@ -187,6 +179,11 @@ class Keeper:
             now = self.tools.clock.now()
             rows = [NewEvent(at=f.at, seen_at=now, kind=f.kind, schema=facts.SCHEMA, body=f.body) for f in new]
             await self._journalist.append(rows, letters=letters, watch=watch)
+
+    def refuse_if_behind(self, why: str) -> None:
+        """Raise `TemporaryError` while facts wait for a store that is away."""
+        if self._journalist is not None and self._journalist.backlog:
+            raise TemporaryError(why)
 
     # --- watches ---------------------------------------------------------------------------------------------------
 
@@ -292,7 +289,7 @@ class Keeper:
         """Open a watch, or converge on the one that is open for the revision already."""
         async with self._opening:
             # Which revision is the newest may have changed since the last look.
-            state = self.state if self.state is not None and notice.revision else await self._read_now()
+            state = self.state if self.state is not None and notice.revision else await self.read_now()
             revision = notice.revision or state.latest_created or state.latest_ready
             existing = self.open_runner(revision)
             if existing is not None:
@@ -304,14 +301,14 @@ class Keeper:
                 if row.revision == revision:  # its owner died a moment ago, and its lease has yet to run out
                     raise TemporaryError(f"watch {row.id} of {revision} is still leased to another process")
             if self.state is not None:
-                state = await self._read_now()
+                state = await self.read_now()
             opening = await open_watch(
                 self.tools,
                 self.policy,
                 state,
                 self.service,
                 notice,
-                armed=self._armed(),
+                armed=self.idle.armed(),
                 sick=tuple(self.service.sick),
             )
             watch, first = running.start(opening)
@@ -332,10 +329,6 @@ class Keeper:
         """The split as seen, unless it holds another arrival that `look` has yet to open a watch for."""
         others = {a.revision for a in facts.arrivals(self.service, state, at)} - {revision}
         return () if others else (facts.seen(at, state.split),)
-
-    def _armed(self) -> tuple[str, ...]:
-        checks: dict[str, ProbeConfig | JourneyConfig] = {**self.policy.probes, **self.policy.journeys}
-        return tuple(n for n, p in checks.items() if self.service.armed.get(n) == config_hash(p))
 
     async def _on_written(self, watch: Watch, written: Written) -> None:
         """The bad revision is remembered, the budget is charged, the pin is known: once, however often it is said."""
@@ -376,18 +369,26 @@ class Keeper:
         """Where users reach the service."""
         return self.policy.service.url or (self.state.url if self.state else "")
 
-    async def _read_now(self) -> ServiceState:
+    async def read_now(self) -> ServiceState:
         """The service as it is at this moment."""
         began = self.tools.clock.monotonic()
         self.state = await self.tools.traffic.read(self.key)
         self._read_at = began
         return self.state
 
+    async def list_revisions(self) -> None:
+        """Know which revisions there are now."""
+        self.revisions = await revisions_of(self.tools, self.key)
+
+    def look_soon(self) -> None:
+        """The next look at the service waits for nothing."""
+        self._poll_now.set()
+
     async def _read(self) -> ServiceState | None:
         """The service as discovery lists it; at once where something is under way. None when it was read meanwhile."""
         now, self._hurry = self._hurry, False
         if now or self._every() < self.policy.service.discover_every_s:
-            return await self._read_now()
+            return await self.read_now()
         state, began = await self.discovery.look(self.key, newer_than=self._read_at)
         if began < self._read_at:
             return None
@@ -432,7 +433,7 @@ class Keeper:
         now = self.tools.clock.now()
         moved = not state.split.same_traffic(self.service.served)
         if self.runners and (moved or not self._knows(state)):
-            self._revisions = await revisions_of(self.tools, self.key)
+            await self.list_revisions()
         self._tell(state, now)
         if not self.service.known:
             await self._first_sight(state, now)
@@ -443,11 +444,7 @@ class Keeper:
                     await self.open(Notice(revision=arrival.revision, observe=arrival.known_bad))
         if moved and state.split.shares:
             await self.remember(facts.seen(now, state.split))
-        if self.service.pinned is not None and self._unpinned(state):
-            _log.info("unpinned", service=str(self.key), split=str(state.split))
-            await self.remember(Fact(at=now, kind="released", body={}))
-        if self.service.release_on_next:
-            await self._release_if_newer(state)
+        await self.pin.follow(state)
         self._tag(state)
 
     def _tag(self, state: ServiceState) -> None:
@@ -471,14 +468,8 @@ class Keeper:
     def _knows(self, state: ServiceState) -> bool:
         """Whether the revisions that serve or are watched are among those that were listed last."""
         return {*state.split.revisions, *(r.watch.revision for r in self.runners.values())} <= {
-            r.name for r in self._revisions
+            r.name for r in self.revisions
         }
-
-    def _unpinned(self, state: ServiceState) -> bool:
-        """Whether somebody else made traffic follow the latest revision again: the pin, and what was ordered for it,
-        are history. While a rollback of ours is under way, what was read may be from before its write."""
-        busy = any(r.watch.rollback is not None for r in self.runners.values())
-        return not busy and all(any(s.latest for s in split.shares) for split in (state.split, state.desired))
 
     def _written_by_us(self, revision: str) -> bool:
         """Whether a rollback of an open watch gave it traffic: proven or not, it is no deploy."""
@@ -500,7 +491,7 @@ class Keeper:
 
     def _tell(self, state: ServiceState, now: float) -> None:
         for r in list(self.runners.values()):
-            newer = traffic.newer_serves(state, self._revisions, r.watch.revision)
+            newer = traffic.newer_serves(state, self.revisions, r.watch.revision)
             settled = state.ready is True and state.observed_generation == state.generation
             event = TrafficSeen(
                 at=now,
@@ -515,194 +506,6 @@ class Keeper:
             waiting = r.watch.rollback is not None and r.watch.rollback.restored_at is None
             if changed or waiting or r.watch.state in {State.PENDING, State.VERIFYING}:
                 r.put(event)
-
-    # --- letters ---------------------------------------------------------------------------------------------------
-
-    async def _read_letters(self) -> None:
-        """Hand letters to their watches: never kept waiting by what a letter to the service needs from elsewhere."""
-        for letter in await self.tools.store.letters([f"watch/{i}" for i in self.runners]):
-            if (runner := self.runners.get(letter.stream.removeprefix("watch/"))) is not None:
-                runner.receive(letter)
-
-    async def _read_orders(self) -> None:
-        """Carry out letters to the service: deploy notices, releases, and hints to look at it now."""
-        for letter in await self.tools.store.letters([self.stream]):
-            if letter.id not in self._letters:
-                await self._service_letter(letter)
-
-    async def _service_letter(self, letter: Letter) -> None:
-        if letter.kind == "deploy":
-            b = letter.body
-            try:
-                await self.open(
-                    Notice(
-                        revision=b.get("revision") or "",
-                        version=b.get("version") or "",
-                        deployer=b.get("deployer") or "",
-                        notes=b.get("notes") or "",
-                        previous=b.get("previous") or {},
-                        rollback_safe=b.get("rollback_safe", True),
-                        watch_id=b.get("watch_id") or "",
-                    ),
-                    letters=[letter.id],
-                )
-            except PermanentError as error:
-                _log.warning("deploy_notice_refused", service=str(self.key), error=str(error))
-                await self.remember(letters=[letter.id])
-        elif letter.kind == "release":
-            await self._release(letter)
-        elif letter.kind == "silence":
-            await self.remember(self._silence(letter), letters=[letter.id])
-        elif letter.kind == "heartbeat":
-            await self.remember(*self._heartbeat(letter), letters=[letter.id])
-        elif letter.kind == "look":
-            self._poll_now.set()
-            await self.remember(letters=[letter.id])
-        elif letter.kind == marking.KIND:
-            await self._mark(letter)
-        else:
-            _log.warning("letter_unknown", kind=letter.kind, stream=letter.stream)
-            await self.remember(letters=[letter.id])
-        self._letters.add(letter.id)
-
-    def _heartbeat(self, letter: Letter) -> tuple[Fact, ...]:
-        """A job has run. Pings in quick succession say no more than one, and are not journaled."""
-        job = str(letter.body.get("job"))
-        last = self.service.heartbeats.get(job)
-        if last is not None and letter.at - last < HEARTBEAT_EVERY_S:
-            return ()
-        return (Fact(at=letter.at, kind="heartbeat", body={"job": job}),)
-
-    async def _mark(self, letter: Letter) -> None:
-        """A person says whether an ended watch was right."""
-        if self._journalist is not None and self._journalist.backlog:
-            raise TemporaryError("the store is away, so the mark waits in the inbox")  # it keeps one row at a time
-        try:
-            row = await self.tools.store.watch(str(letter.body.get("watch")))
-            new, shown = marking.carried_out(row, letter.body, self.tools.clock.now())
-        except PermanentError as error:
-            _log.warning("mark_refused", service=str(self.key), error=str(error))
-            await self.remember(letters=[letter.id])
-            return
-        _log.info("watch_marked", **new.body)
-        await self.remember(new, letters=[letter.id], watch=shown)
-
-    def _silence(self, letter: Letter) -> Fact:
-        """A silence begins, or ends before its time."""
-        now, b = self.tools.clock.now(), letter.body
-        if b.get("end"):
-            _log.info("silence_ended", service=str(self.key), silence=b["id"], by=b.get("by") or "")
-            return facts.unsilenced(now, b["id"], b.get("by") or "")
-        silence = Silence.model_validate({k: v for k, v in b.items() if k in Silence.model_fields})
-        _log.info("silence_begins", service=str(self.key), **silence.model_dump())
-        return facts.silenced(now, silence)
-
-    async def _release(self, letter: Letter) -> None:
-        now = self.tools.clock.now()
-        if letter.body.get("on_next"):
-            wanted = Fact(at=now, kind="release_requested", body={"on_next": True, "by": letter.body.get("by") or ""})
-            await self.remember(wanted, letters=[letter.id])
-            return
-        try:
-            await self.release()
-        except PermanentError as error:
-            _log.warning("release_refused", service=str(self.key), error=str(error))
-        await self.remember(letters=[letter.id])
-
-    async def release(self) -> None:
-        """Undo the pin: traffic follows the latest revision again, as it did before the rollback."""
-        state = await self._read_now()
-        self._revisions = await revisions_of(self.tools, self.key)
-        refused = self.why_not_release(state)
-        if refused is not None:
-            raise PermanentError(refused, status=412)
-        split = traffic.released(state, self._kind_before())
-        await self.tools.traffic.move(self.key, split, resource_version=state.resource_version, rolled_back="")
-        _log.info("released", service=str(self.key), split=str(split))
-        await self.remember(Fact(at=self.tools.clock.now(), kind="released", body={}))
-        self._poll_now.set()
-
-    def _kind_before(self) -> Split | None:
-        """Whether traffic followed the latest revision before it was pinned."""
-        pinned = self.service.pinned
-        if pinned is not None and not any(s.latest for s in pinned.shares):
-            state = self.state
-            return Split.of({state.latest_ready: traffic.WHOLE}) if state else None
-        return None
-
-    def why_not_release(self, state: ServiceState) -> str | None:
-        """None when traffic may follow the latest Ready revision; else why not."""
-        latest = next((r for r in self._revisions if r.name == state.latest_ready), None)
-        return facts.why_not_release(self.service, state.latest_ready, latest, self.tools.clock.now())
-
-    async def _release_if_newer(self, state: ServiceState) -> None:
-        """`release --on-next`: unpin once a newer revision than the bad one is Ready."""
-        if self.service.pinned is None:
-            await self.remember(Fact(at=self.tools.clock.now(), kind="released", body={}))
-            return
-        self._revisions = await revisions_of(self.tools, self.key)
-        if state.split.revisions != {state.latest_ready} and self.why_not_release(state) is None:
-            await self.release()
-
-    # --- between watches -------------------------------------------------------------------------------------------
-
-    async def arm(self) -> None:
-        """`probe_between`, its faults logged: called at the start and by the housekeeping every minute."""
-        try:
-            await self.probe_between()
-        except LeaseLostError:
-            return  # somebody else keeps the service now, and arms its probes
-        except WatchdogError as error:
-            _log.warning("probes_not_armed", service=str(self.key), error=str(error))
-
-    async def probe_between(self) -> None:
-        """Probe the service while no watch is open: passing arms, failing tells what was sick before a deploy."""
-        if self.open_runner() is not None or not (self.policy.probes or self.policy.journeys):
-            return
-        if self.state is None:
-            await self._read_now()
-        await self._ask_between(dict(self.policy.probes))
-        if journeys := self._journeys_due():  # by themselves: they take their time, and the probes must be armed
-            await self._ask_between(dict(journeys))
-
-    async def _ask_between(self, checks: Mapping[str, ProbeConfig | JourneyConfig]) -> None:
-        control = self.policy.control_url or self.tools.traffic.endpoint
-        answers: dict[str, ProbeAnswer] = {}
-        for again in range(IDLE_TRIES):  # a blip is no sickness, and must not leave a probe unarmed for a minute
-            left = [p for p in checks.values() if p.name not in answers or not answers[p.name].ok]
-            if not left:
-                break
-            if again:
-                await self.tools.clock.sleep(IDLE_AGAIN_S)
-            routes = [Route(probe=p, base_url=self.service_url(), revision="") for p in left]
-            answers |= await once_all(self.tools, routes, control_url=control)
-        armed = dict(self.service.armed)
-        for name, answer in answers.items():
-            if answer.ok:
-                armed[name] = config_hash(checks[name])
-        sick = {name for name, answer in answers.items() if answer.failed}
-        asked_elsewhere = {*self.policy.probes, *self.policy.journeys} - set(answers)
-        sick |= asked_elsewhere & self.service.sick
-        if (armed, sick) != (dict(self.service.armed), set(self.service.sick)):
-            _log.info("probes_seen", service=str(self.key), armed=sorted(armed), sick=sorted(sick))
-            await self.remember(facts.probes_seen(self.tools.clock.now(), armed=armed, sick=sick))
-
-    def _journeys_due(self) -> dict[str, JourneyConfig]:
-        """The journeys to be run between watches: each once an hour, since they leave traces; sooner while one is not
-        armed, or was sick."""
-        now, left_out = self.tools.clock.monotonic(), unable(self.tools, self.policy)
-        due = {
-            name: journey
-            for name, journey in self.policy.journeys.items()
-            if name not in left_out
-            and (
-                self.service.armed.get(name) != config_hash(journey)
-                or name in self.service.sick
-                or now - self._journeyed.get(name, -inf) >= IDLE_JOURNEYS_EVERY_S
-            )
-        }
-        self._journeyed |= dict.fromkeys(due, now)
-        return due
 
 
 def _gave(watch: Watch, revision: str) -> bool:
@@ -726,13 +529,6 @@ def _told(notice: Notice, at: float) -> Noticed:
         rollback_safe=notice.rollback_safe,
         previous=Split.of(notice.previous),
     )
-
-
-def config_hash(check: ProbeConfig | JourneyConfig) -> str:
-    """Changes whenever the probe (or a journey's content) is configured differently, so that it must be armed anew."""
-    what = check.journey if isinstance(check, JourneyConfig) else check
-    text = json.dumps(what.model_dump(mode="json"), sort_keys=True)
-    return sha256(text.encode()).hexdigest()[:16]
 
 
 async def _sleep_or(event: asyncio.Event, tools: Tools, seconds: float) -> None:

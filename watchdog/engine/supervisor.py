@@ -12,7 +12,8 @@ from watchdog.core.model import ServiceKey
 from watchdog.core.policy import Policy
 from watchdog.engine.auditing import AUDIT_EVERY_S, Auditor, Beat
 from watchdog.engine.discovery import Discovery
-from watchdog.engine.keeper import IDLE_PROBES_EVERY_S, Keeper
+from watchdog.engine.idle import IDLE_PROBES_EVERY_S
+from watchdog.engine.keeper import Keeper
 from watchdog.engine.probing import watch_lateness
 from watchdog.engine.tools import Tools
 from watchdog.errors import TemporaryError
@@ -112,7 +113,7 @@ class Supervisor:
 
     async def arm_probes(self) -> None:
         """Probe every service that is not being watched."""
-        await asyncio.gather(*(k.arm() for k in self.keepers.values() if k.owned))
+        await asyncio.gather(*(k.idle.arm() for k in self.keepers.values() if k.owned))
 
     def ready(self) -> tuple[bool, str]:
         """Whether every service is kept by this process or known to be kept by another, and one sentence."""
