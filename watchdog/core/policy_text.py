@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from watchdog.core import reads
 from watchdog.core.catalogue import JOURNEY_PREFIX, JOURNEYS, Family, family
 from watchdog.core.conditions import format_condition, format_duration, format_quantity, format_share
 from watchdog.core.model import Row, Table
@@ -130,6 +131,7 @@ def describe(policy: Policy, warnings: Sequence[str] = ()) -> str:
         "Metrics",
         [(m.name, "no source yet" if m.pending else f"from {m.source}") for m in policy.metrics.values()],
     )
+    lines += _reads(policy)
     lines += _section("Warnings", [(w,) for w in warnings])
     return "\n".join(lines) + "\n"
 
@@ -222,6 +224,16 @@ def _paging_cells(policy: Policy) -> list[tuple[str, ...]]:
     return cells
 
 
+def _reads(policy: Policy) -> list[str]:
+    found = reads.budget(policy)
+    lines = _section(
+        "Reads of Cloud Monitoring, billed by the series", [(r.source, r.what, f"{r.series}") for r in found.reads]
+    )
+    lines += [f"  {said}" for said in reads.sentences(found)]
+    regions = len(policy.service.regions)
+    return [*lines, f"  and so in each of {regions} regions"] if lines and regions > 1 else lines
+
+
 def _section(title: str, rows: Iterable[Sequence[str]]) -> list[str]:
     """The rows under their title in aligned columns; columns that are empty everywhere are left out."""
     filled = [list(map(str, row)) for row in rows]
@@ -251,6 +263,7 @@ def describe_json(policy: Policy, warnings: Sequence[str] = ()) -> dict[str, Any
     values["hash"] = policy.hash
     values["watch_s"] = policy.watch_s
     values["rows"] = [_row_json(policy, row) for row in policy.rows]
+    values["reads"] = reads.values(reads.budget(policy))
     values["warnings"] = list(warnings)
     return values
 

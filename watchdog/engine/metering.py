@@ -217,4 +217,5 @@ def _expected(policy: Policy, source: str) -> tuple[str, ...]:
     mine = [m.name for m in policy.metrics.values() if m.source == source and not m.pending]
     own = tuple(name for name in mine if name in read and name not in BUILT_IN)
     is_service = not mine or any(name in BUILT_IN for name in mine)
-    return (*own, *(("error_rate", "request_rate", "cpu_usage", "memory_usage") if is_service else ()))
+    gauges = tuple(name for name in ("cpu_usage", "memory_usage") if name in read)
+    return (*own, *(("error_rate", "request_rate", *gauges) if is_service else ()))

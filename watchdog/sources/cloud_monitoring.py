@@ -129,9 +129,11 @@ class CloudRunMetrics:
         )
 
     def _checks(self, reading: Reading, query: MetricQuery) -> tuple[str, ...]:
-        """The checks of `reading` that the query asks for; what only a row may want is asked for only then."""
+        """The checks of `reading` that the query asks for. Under a policy what no row reads is not asked for: reads are
+        billed by the series."""
         named = tuple(check for check in reading.checks if not query.metrics or check in query.metrics)
-        if reading.on_demand and not named_by_a_row(query.policy, named):
+        optional = reading.on_demand or (query.policy is not None and not reading.always)
+        if optional and not named_by_a_row(query.policy, named):
             return ()
         limits = query.latency_limits_s if reading.counts_limits else ()
         return named + latency_checks(limits, upper=self._upper)

@@ -1,13 +1,15 @@
 """Which of Cloud Run's metrics are read, and how one period of each becomes evidence.
 
+Only what a row reads is asked for, and the request count: reads are billed by the series.
+
 | metric type | checks |
 |---|---|
 | request_count | `error_rate` (5xx among all), `request_rate` (per second) |
 | request_latencies | `p50_latency` `p95_latency` `p99_latency` (seconds), `slower_than_<N>ms` (and its `_upper`) |
 | container/cpu/utilizations | `cpu_usage`: the mean |
 | container/memory/utilizations | `memory_usage`: the 95th percentile |
-| container/instance_count | `instances`: active and idle ones (only where a row reads it) |
-| container/network/… | `network_sent`, `network_received`: bytes a second (only where a row reads them) |
+| container/instance_count | `instances`: active and idle ones |
+| container/network/… | `network_sent`, `network_received`: bytes a second |
 
 Why a mean and a percentile: CPU is shared out, since Cloud Run adds instances by "averaging the CPU usage per second
 over a 1-minute period" (cloud.google.com/run/docs/about-instance-autoscaling), so the mean says whether the revision
@@ -50,8 +52,10 @@ class Reading:
     counts_limits: bool = False
     """Whether it also answers the query's latency limits."""
     aligner: str = "ALIGN_DELTA"
+    always: bool = False
+    """Asked for also where no row reads it: it shows whether the feed is alive, and how much traffic there is."""
     on_demand: bool = False
-    """Asked for only where a row reads it: reads are billed by the series."""
+    """Asked for only where a policy is given and a row of it reads it."""
 
 
 def latency_checks(limits_s: Sequence[float], *, upper: bool) -> tuple[str, ...]:
@@ -152,6 +156,7 @@ READINGS: Final = (
         checks=("error_rate", "request_rate"),
         judge=judge_requests,
         group_by=("metric.labels.response_code_class",),
+        always=True,
     ),
     Reading(
         metric=PREFIX + "request_latencies",

@@ -1,7 +1,8 @@
 """Gauges from Cloud Monitoring that belong to no revision: Cloud SQL, Memorystore, and any metric by filter.
 
-Three sources of one make, since a policy names them apart. Only metrics that some row reads are asked for: reads are
-billed by the series. A shared resource is judged for whoever is under watch, so its samples name no revision.
+Three sources of one make, since a policy names them apart. Reads are billed by the series: only metrics that some row
+reads are asked for, each series once however many metrics rest on it, and what hardly changes once an hour. A shared
+resource is judged for whoever is under watch, so its samples name no revision.
 """
 
 import asyncio
@@ -34,12 +35,16 @@ from watchdog.sources.monitoring_messages import Line, Number, SeriesQuery
 NOMINAL: Final = Timing(period_s=60.0, lag_s=180.0)
 """Of a metric whose descriptor the project does not have (yet)."""
 _PREFIXES: Final = {"cloud_sql": SQL_PREFIX, "memorystore": REDIS_PREFIX}
+LIMIT_S: Final = 3600.0
+"""How long a database's memory is taken as known: it changes with its tier."""
 _READS_AS_RATE: Final = frozenset({"DELTA", "CUMULATIVE"})
 
 log = structlog.get_logger(__name__)
 
 Points = Mapping[int, Evidence]
 """End of period in microseconds → what it says, in the metric's base unit."""
+Asked = dict[str, "asyncio.Task[list[Line]]"]
+"""What one question has asked already, by its words: two metrics may rest on the same series."""
 
 
 def wanted_metrics(policy: Policy, source: str) -> tuple[MetricConfig, ...]:
@@ -55,6 +60,8 @@ class MonitoredGauges:
         self._name = name
         self._client = client
         self._trouble = Trouble(name)
+        self._memory: dict[tuple[str, str], tuple[float, float]] = {}
+        """By project and instance: when its memory was read (Unix seconds), and how many bytes it has."""
 
     @property
     def name(self) -> str:
@@ -75,7 +82,8 @@ class MonitoredGauges:
         if query.policy is None or query.control:
             return ()
         configs = [m for m in wanted_metrics(query.policy, self._name) if not query.metrics or m.name in query.metrics]
-        answers = await asyncio.gather(*(self._metric(m, query, now) for m in configs), return_exceptions=True)
+        asked: Asked = {}
+        answers = await asyncio.gather(*(self._metric(m, query, now, asked) for m in configs), return_exceptions=True)
         errors = [a for a in answers if isinstance(a, BaseException)]
         for error in errors:
             if not isinstance(error, WatchdogError) or len(errors) == len(configs):
@@ -91,7 +99,7 @@ class MonitoredGauges:
             samples += self._samples(config, timing, first, last, {}, now, Missing("source_error"))
         return samples
 
-    async def _metric(self, config: MetricConfig, query: MetricQuery, now: float) -> list[Sample]:
+    async def _metric(self, config: MetricConfig, query: MetricQuery, now: float, asked: Asked) -> list[Sample]:
         timings = await self._timings(query.service, config)
         timing = _slowest(timings)
         first, last = periods(query, timing, now)
@@ -101,7 +109,7 @@ class MonitoredGauges:
         if self._name == "cloud_monitoring":
             points: Points = await self._by_filter(config, query, timing, window)
         else:
-            points = await self._known(config, query, timing, window)
+            points = await self._known(config, query, timing, window, asked)
         return self._samples(config, timing, first, last, points, now, Missing("no_series"))
 
     def _samples(
@@ -147,9 +155,11 @@ class MonitoredGauges:
             known = {}  # a metric that nobody has written yet has no descriptor either
         return [known.get(t, NOMINAL) for t in types]
 
-    async def _known(self, config: MetricConfig, query: MetricQuery, timing: Timing, window: tuple[int, int]) -> Points:
+    async def _known(
+        self, config: MetricConfig, query: MetricQuery, timing: Timing, window: tuple[int, int], asked: Asked
+    ) -> Points:
         """A metric of the catalogue."""
-        parts = [await self._one(w, config, query, timing, window) for w in WANTED[config.name]]
+        parts = [await self._one(w, config, query, timing, window, asked) for w in WANTED[config.name]]
         points = parts[0]
         for more in parts[1:]:
             points = {end: _added(points[end], more[end]) for end in points.keys() & more.keys()}
@@ -158,34 +168,54 @@ class MonitoredGauges:
         limit = config.limit
         if limit is not None:
             return {end: _over(e, Value(limit)) for end, e in points.items()}
-        quota = await self._one(QUOTA, config, query, timing, window)
-        memory = next((e.x for _, e in sorted(quota.items(), reverse=True) if isinstance(e, Value)), None)
+        memory = await self._memory_of(config, query, timing, window, asked)
         if memory is None:
             return {end: Missing("limit_unknown") for end in points}
         most = Value(float(default_connections(memory)))
         return {end: _over(e, most) for end, e in points.items()}
 
+    async def _memory_of(
+        self, config: MetricConfig, query: MetricQuery, timing: Timing, window: tuple[int, int], asked: Asked
+    ) -> float | None:
+        """The instance's memory in bytes; None where nobody knows it."""
+        key = (query.service.project, config.instance or "")
+        known = self._memory.get(key)
+        if known is not None and abs(query.end - known[0]) < LIMIT_S:
+            return known[1]
+        quota = await self._one(QUOTA, config, query, timing, window, asked)
+        memory = next((e.x for _, e in sorted(quota.items(), reverse=True) if isinstance(e, Value)), None)
+        if memory is not None:
+            self._memory[key] = (query.end, memory)
+        return memory
+
     async def _one(
-        self, wanted: Wanted, config: MetricConfig, query: MetricQuery, timing: Timing, window: tuple[int, int]
+        self,
+        wanted: Wanted,
+        config: MetricConfig,
+        query: MetricQuery,
+        timing: Timing,
+        window: tuple[int, int],
+        asked: Asked,
     ) -> Points:
         project = query.service.project
         where = instance_filter(wanted, config, project)
-        lines = await self._client.lines(
-            SeriesQuery(
-                project=project,
-                metric=wanted.type,
-                labels={},
-                start_us=window[0],
-                end_us=window[1],
-                period_us=round(timing.period_s * US),
-                scale=wanted.scale,
-                resource=wanted.resource,
-                aligner=wanted.aligner,
-                reducer=wanted.reducer,
-                more=f"{where} AND {wanted.more}" if wanted.more else where,
-            )
+        series = SeriesQuery(
+            project=project,
+            metric=wanted.type,
+            labels={},
+            start_us=window[0],
+            end_us=window[1],
+            period_us=round(timing.period_s * US),
+            scale=wanted.scale,
+            resource=wanted.resource,
+            aligner=wanted.aligner,
+            reducer=wanted.reducer,
+            more=f"{where} AND {wanted.more}" if wanted.more else where,
         )
-        return _readings(lines, wanted.quantile, 1.0)
+        task = asked.get(repr(series))
+        if task is None:
+            task = asked[repr(series)] = asyncio.create_task(self._client.lines(series))
+        return _readings(await task, wanted.quantile, 1.0)
 
     async def _by_filter(
         self, config: MetricConfig, query: MetricQuery, timing: Timing, window: tuple[int, int]
