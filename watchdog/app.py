@@ -230,6 +230,17 @@ async def build(
         )
 
 
+@asynccontextmanager
+async def survey(settings: Settings) -> AsyncIterator[tuple[CloudRun, HttpProber]]:
+    """The two that `init` asks, without an engine and without a store."""
+    async with open_session() as session, AsyncExitStack() as stack:
+        tokens = GoogleTokens()
+        stack.push_async_callback(tokens.close)
+        prober = HttpProber(SystemClock())
+        stack.push_async_callback(prober.close)
+        yield CloudRun.from_settings(session, settings, tokens), prober
+
+
 def _warn_of_silence(policies: Sequence[Policy], channels: set[str]) -> None:
     """Who would be paged and cannot be: better said at the start than found at night."""
     if not channels:

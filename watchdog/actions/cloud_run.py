@@ -12,6 +12,8 @@ import aiohttp
 
 from watchdog import __version__
 from watchdog.actions import knative
+from watchdog.actions.described import described
+from watchdog.core.first_policy import Described
 from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Split, TrialMark
 from watchdog.errors import ConflictError, PermanentError, TemporaryError
 from watchdog.ports import Right
@@ -116,6 +118,21 @@ class CloudRun:
             knative.service_state(item, ServiceKey(project=project, region=region, name=name))
             async for item in self._items(region, path, {}, doing=doing)
             if (name := knative.service_name(item)) and knative.location(item) in ("", region)
+        ]
+
+    async def describe(self, service: ServiceKey) -> Described:
+        """What a first policy of the service needs to know. Raises `PermanentError(status=404)` when there is none."""
+        body = await self._call("GET", service.region, _path(service), doing=f"Reading {service}")
+        return described(body, service)
+
+    async def locate(self, project: str, name: str) -> Sequence[Described]:
+        """The services of that name in all regions of a project, described."""
+        doing = f"Looking for {name} in all regions of {project}"
+        path = f"/v1/projects/{quote(project, safe='')}/locations/-/services"
+        return [
+            described(item, ServiceKey(project=project, region=knative.location(item), name=name))
+            async for item in self._items("", path, {}, doing=doing)
+            if knative.service_name(item) == name
         ]
 
     async def revisions(self, service: ServiceKey) -> Sequence[RevisionState]:
@@ -235,14 +252,19 @@ class CloudRun:
     async def _send(
         self, method: str, region: str, path: str, *, doing: str, json: Any, params: Mapping[str, str] | None
     ) -> Reply:
-        self._endpoint = base = self._api_url.replace("{region}", region)
+        self._endpoint = base = _in_region(self._api_url, region)
         if self._tokens is not None:
             headers = await self._tokens.headers()
         else:  # an emulator is at one address for all regions: it is told which one as the real API is, by its host
-            headers = {"Host": urlsplit(ADMIN_API.replace("{region}", region)).netloc}
+            headers = {"Host": urlsplit(_in_region(ADMIN_API, region)).netloc}
         return await request(
             self._session, _CLOUD_RUN, method, base + path, doing=doing, json=json, params=params, headers=headers
         )
+
+
+def _in_region(url: str, region: str) -> str:
+    """A region's own endpoint; the global one where none is named."""
+    return url.replace("{region}", region) if region else url.replace("{region}-", "")
 
 
 def _remedy(permission: str, service: ServiceKey) -> str:

@@ -16,6 +16,7 @@ from watchdog.errors import ConfigError, WatchdogError
 VERBS = {
     "run": "daemon",
     "watch": "foreground",
+    "init": "init",
     "check": "policy",
     "preflight": "preflight",
     "status": "read",
