@@ -61,6 +61,20 @@ async def test_bodies_and_methods_reach_the_container(cloud: Cloud) -> None:
     assert requests(cloud)[0].method == "POST"
 
 
+async def test_at_the_ceiling_the_front_turns_away_and_only_the_request_log_hears_of_it(cloud: Cloud) -> None:
+    heard: list[Request] = []
+    cloud.emulator.ledger.subscribe(heard.append)
+    script(cloud, {"kind": "ceiling", "per_s": 2.0})
+
+    answers = [await cloud.get(f"{cloud.url}/health") for _ in range(10)]
+
+    taken = [status for status, _ in answers if status == 200]
+    assert 2 <= len(taken) <= 4
+    assert {answer for answer in answers if answer[0] != 200} == {(429, "Rate exceeded.")}
+    assert len(requests(cloud)) == len(taken)
+    assert [r.turned_away for r in heard].count(True) == 10 - len(taken)
+
+
 async def test_down_revision_refuses_and_its_requests_are_not_counted(cloud: Cloud) -> None:
     """A container that can't be reached leaves no trace in the metrics: an outage looks like no traffic."""
     script(cloud, {"kind": "down"})

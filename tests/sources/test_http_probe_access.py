@@ -83,6 +83,42 @@ async def test_what_the_service_itself_refuses_is_a_failure(own: str) -> None:
     assert answer.detail == f"answered {SERVICES_OWN[own][0]}, expected 200"
 
 
+BUSY: Said = (429, "Rate exceeded.", "text/html", GOOGLE)
+NOT_READY: Said = (
+    503,
+    "<html><head>\n<title>503 Server Error</title>\n</head>\n<body><h1>Error: Server Error</h1>\n</body></html>",
+    "text/html",
+    GOOGLE,
+)
+
+
+@pytest.mark.parametrize("said", [BUSY, NOT_READY, SERVICES_OWN["Google's 500 for a container that failed"]])
+async def test_what_no_instance_took_is_a_failure_and_is_known(said: Said) -> None:
+    async with app(saying(said)) as url:
+        answer = await ask(url, expect=HEALTHY)
+
+    assert answer.evidence == Failed("status")
+    assert answer.refused
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        (429, '{"error": "rate exceeded"}', "application/json", GOOGLE),  # the service's own limit
+        (429, "Rate exceeded.", "text/html", {}),  # somebody else's
+        (503, "<title>503 Server Error</title><h1>Database is down</h1>", "text/html", GOOGLE),
+        (500, '{"detail": "internal error"}', "application/json", GOOGLE),
+        SERVICES_OWN["its own 403 in HTML"],
+    ],
+)
+async def test_what_the_service_itself_answers_was_taken_by_an_instance(said: Said) -> None:
+    async with app(saying(said)) as url:
+        answer = await ask(url, expect=HEALTHY)
+
+    assert answer.evidence == Failed("status")
+    assert not answer.refused
+
+
 async def test_a_redirect_to_the_services_own_login_is_a_failure() -> None:
     async with app(saying((302, "", "text/html", {"Location": "/login"}))) as url:
         answer = await ask(url)

@@ -32,6 +32,7 @@ def message(**fields: Any) -> Any:
     )
     entry.http_request.status = 502
     entry.http_request.user_agent = fields.get("agent", "Google-Cloud-Scheduler")
+    entry.text_payload = fields.get("text", "")
     if fields.get("latency", "60.369159188s"):
         entry.http_request.latency.FromJsonString(fields.get("latency", "60.369159188s"))
     return entry
@@ -87,6 +88,24 @@ def test_our_own_probes_are_known_by_their_user_agent(agent: str, *, own: bool) 
 
     assert read is not None
     assert read[1].own is own
+
+
+@pytest.mark.parametrize(
+    "text, refused",
+    [
+        ("The request was aborted because there was no available instance.\nAdditional troubleshooting …", True),
+        (
+            "The request failed because the HTTP response was malformed.",
+            False,
+        ),
+        ("", False),
+    ],
+)
+def test_what_no_instance_took_is_known_by_its_text(text: str, *, refused: bool) -> None:
+    read = read_entry(message(text=text), "deft-breaker-482023-t4")
+
+    assert read is not None
+    assert read[1].refused is refused
 
 
 def test_what_is_no_request_of_a_revision_is_left_out() -> None:

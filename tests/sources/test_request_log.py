@@ -77,6 +77,18 @@ async def test_errors_are_5xx_among_all_requests_of_the_revision_but_our_own() -
         }
 
 
+async def test_what_no_instance_took_is_counted_apart_and_only_where_there_was_some() -> None:
+    async with world() as w:
+        await w.stand()
+        await w.serve(1, n=3)
+        await w.serve(6, n=8)
+        await w.serve(7, n=12, status=429, turned_away=True)
+        await w.serve(8, n=4, status=500, turned_away=True)
+
+        assert await w.counts(10) == {0.0: Counts(0, 3), 5.0: Counts(0, 8)}
+        assert await w.counts(10, "refused") == {5.0: Counts(16, 24)}
+
+
 async def test_latencies_are_counted_against_every_limit_exactly() -> None:
     async with world() as w:
         await w.stand()

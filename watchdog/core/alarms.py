@@ -1,6 +1,6 @@
 """Alarms and signals into action: go after a rollback, or ask a person."""
 
-from watchdog.core import decide, evaluate, hard_down, messages, quiet, trial, verdicts, versus
+from watchdog.core import capacity, decide, evaluate, hard_down, messages, quiet, trial, verdicts, versus
 from watchdog.core.catalogue import Family
 from watchdog.core.decide import Step
 from watchdog.core.events import Signalled
@@ -65,7 +65,7 @@ def pursue(step: Step) -> None:
         trigger = Trigger(criterion=rule.label, sentence=state.reason, rule=i, at=watch.at, bad_share=state.bad_share)
         if rule.family is Family.PROBES and hard_down.at_the_edge(watch, state.check):
             hard_down.hold_edge(step, trigger)
-        else:
+        elif rule.family is not Family.PROBES or not capacity.explains_share(step, trigger):
             versus.start(step, trigger)
 
 

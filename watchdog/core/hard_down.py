@@ -7,8 +7,8 @@ rollback help?), so that the answer is there when the proof is.
 from bisect import bisect_left
 from dataclasses import replace
 
-from watchdog.core import decide, evaluate, messages, trial, verdicts
-from watchdog.core.catalogue import Family, check_words
+from watchdog.core import capacity, decide, evaluate, messages, trial, verdicts
+from watchdog.core.catalogue import check_words
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed
 from watchdog.core.model import Action, Failed, Missing, Passed, Sample, Severity, State, Verdict
@@ -19,6 +19,9 @@ from watchdog.core.state import Confirmation, ProbeState, Trigger, Watch
 from watchdog.core.text import share, span
 
 FAILING = "health_check failing"
+TOO_MANY = 429
+ENDED_BY_A_PASS = frozenset({"shared", "edge", capacity.KIND})
+"""Holds that rest on a probe which fails."""
 OWN_ANSWERS = 3
 """As many passes at the revision's own URL, and no failure, tell a flickering edge from a flickering revision."""
 COLD_CONTROL_S = 30.0
@@ -63,7 +66,7 @@ def _remember(watch: Watch, event: Probed) -> None:
     """Keep our own requests that reached the revision, so that they can be taken out of its counts."""
     answer = event.answer
     reached = event.role is Role.OWN or (event.role is Role.PUBLIC and watch.sole)
-    if not reached or (answer.status is None and not any(s.status is not None for s in answer.steps)):
+    if not reached or answer.refused or (answer.status is None and not any(s.status is not None for s in answer.steps)):
         return
     own = watch.own_requests
     requests = [(answer.ended_at, answer.status, answer.ended_at - answer.started_at)]
@@ -115,6 +118,7 @@ def _answered(c: Confirmation, attempt: int, answer: ProbeAnswer) -> Confirmatio
         return replace(c, last=answer) if answer.failed else c
     waiting = {**c.waiting, attempt: answer}
     settled, failures, reasons, last = c.settled, c.failures, c.reasons, c.last
+    unserved, turned_away = c.unserved, c.turned_away
     while settled in waiting:
         counted = waiting.pop(settled)
         settled += 1
@@ -122,7 +126,18 @@ def _answered(c: Confirmation, attempt: int, answer: ProbeAnswer) -> Confirmatio
             failures += 1
             last = counted
             reasons = reasons if counted.reason in reasons else (*reasons, counted.reason)
-    return replace(c, waiting=waiting, settled=settled, failures=failures, reasons=reasons, last=last)
+            unserved += counted.refused or counted.reason == "timeout"
+            turned_away += counted.refused and counted.status == TOO_MANY
+    return replace(
+        c,
+        waiting=waiting,
+        settled=settled,
+        failures=failures,
+        reasons=reasons,
+        last=last,
+        unserved=unserved,
+        turned_away=turned_away,
+    )
 
 
 def confirming(step: Step, event: Probed) -> None:
@@ -174,13 +189,6 @@ def at_the_edge(watch: Watch, name: str) -> bool:
     return watch.judged_role is Role.PUBLIC and state.own_failed == 0 and state.own_passed >= OWN_ANSWERS
 
 
-def _answered_for(watch: Watch) -> None:
-    """The alarms that the same failing probes raised in the meter are over with the hold that they led to."""
-    for i in watch.rules.rollback:
-        if watch.rules.rules[i].family is Family.PROBES and watch.verdicts[i].alarmed_at is not None:
-            verdicts.settle(watch, i)
-
-
 def taken_up(step: Step) -> None:
     """After an absence nothing is in a row any more: what was failing is asked afresh, at once."""
     watch = step.watch
@@ -197,8 +205,8 @@ def _passed(step: Step, probe: str) -> None:
     watch.confirmations = {p: c for p, c in watch.confirmations.items() if p != probe}
     _failing(step, probe, failing=False, sentence="")
     held = watch.hold
-    if held is not None and held.trigger.probe == probe and held.kind in {"shared", "edge"}:
-        _answered_for(watch)
+    if held is not None and held.trigger.probe == probe and held.kind in ENDED_BY_A_PASS and not capacity.lasts(watch):
+        verdicts.settle_probes(watch)
         decide.release_hold(step, f"{check_words(probe)} passes again")
     elif not watch.confirmations and watch.state is State.CONFIRMING and watch.warming is None:
         watch.state = State.WATCHING
@@ -236,7 +244,8 @@ def _judge(step: Step, name: str) -> None:
     if _sick(watch, c):
         _shared(step, trigger, c)
         return
-    decide.consider(step, trigger)
+    if not capacity.explains(step, trigger, c):
+        decide.consider(step, trigger)
 
 
 def hold_edge(step: Step, trigger: Trigger) -> None:

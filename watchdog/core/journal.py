@@ -150,6 +150,8 @@ def _encode_answer(a: ProbeAnswer) -> dict[str, Any]:
         "phases": dict(a.phases_s),
         "cert": a.certificate_expires_at,
     }
+    if a.refused:
+        body["refused"] = True
     if a.steps:
         body["steps"] = [
             [s.name, s.result, s.started_at, s.ended_at, s.status, s.reason, s.detail, s.cleanup] for s in a.steps
@@ -169,6 +171,7 @@ def _decode_answer(b: Mapping[str, Any]) -> ProbeAnswer:
         detail=b["detail"],
         phases_s=b["phases"],
         certificate_expires_at=b["cert"],
+        refused=b.get("refused", False),
         steps=tuple(_decode_step(row) for row in b.get("steps") or ()),
     )
 

@@ -65,6 +65,8 @@ class ProbeAnswer:
     detail: str = ""
     phases_s: Mapping[str, float] = field(default_factory=dict)
     certificate_expires_at: float | None = None
+    refused: bool = False
+    """Whether Cloud Run's front end answered by itself that no instance can take the request."""
     steps: tuple[StepAnswer, ...] = ()
     """Of a journey: its steps in the order in which they were sent, cleanup last."""
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from watchdog.core.compare import Arm
 from watchdog.core.cover import Cover
 from watchdog.core.events import Target
+from watchdog.core.load import NO_LOAD, Load
 from watchdog.core.model import Action, Deploy, Outcome, Split, State, Tag, Verdict, Window, tags_by_revision
 from watchdog.core.paging import Level
 from watchdog.core.policy import ConfirmConfig, JourneyConfig, ProbeConfig, WindowConfig
@@ -101,6 +102,11 @@ class Confirmation:
     """Failures in a row from attempt 0 on; missing answers neither count nor break the row."""
     reasons: tuple[str, ...] = ()
     """The typed reasons of the failures, each once."""
+    unserved: int = 0
+    """How many of the failures may only have found no instance free: refused by the front end, or a timeout in its
+    queue."""
+    turned_away: int = 0
+    """How many were told that every instance is busy."""
     last: ProbeAnswer | None = None
     """The newest failure."""
     own: ProbeAnswer | None = None
@@ -149,7 +155,7 @@ class Hold:
     trigger: "Trigger"
     until: float | None = None
     kind: str = "shared"
-    """`shared` (both revisions sick), `edge`, `person`, `retry` (budget or cooldown), `refused`."""
+    """`shared` (both revisions sick), `edge`, `capacity` (a peak), `person`, `retry` (budget, cooldown), `refused`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,6 +348,7 @@ class Watch:
     covers: Mapping[str, Cover] = field(default_factory=dict)
     verdicts: tuple[RuleState, ...] = ()
     probes: Mapping[str, ProbeState] = field(default_factory=dict)
+    load: Load = NO_LOAD
     own_requests: tuple[tuple[float, bool, float], ...] = ()
     """Our own probes that reached the revision lately: (ended_at, whether 5xx, latency in s), for subtraction."""
     confirmations: Mapping[str, Confirmation] = field(default_factory=dict)

@@ -80,6 +80,13 @@ def settle(watch: Watch, index: int) -> None:
     put(watch, index, watch.verdicts[index]._replace(decided=True))
 
 
+def settle_probes(watch: Watch) -> None:
+    """The alarms that failing probes raised are over with the hold that explained them."""
+    for i in watch.rules.rollback:
+        if watch.rules.rules[i].family is Family.PROBES and watch.verdicts[i].alarmed_at is not None:
+            settle(watch, i)
+
+
 def _is_failing(watch: Watch, rule: Rule) -> bool:
     return any(watch.probes[c].streak for c in rule.checks if c in watch.probes)
 

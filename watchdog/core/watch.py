@@ -11,6 +11,7 @@ from math import inf
 
 from watchdog.core import (
     alarms,
+    capacity,
     coverage,
     deadlines,
     decide,
@@ -205,6 +206,7 @@ def _apply(step: Step, event: Event) -> None:
         case Sampled():
             for sample in event.samples:
                 _sample(step, sample)
+            capacity.again(step)
         case Probed():
             _probed(step, event)
         case TrafficSeen():
@@ -236,6 +238,7 @@ def _sample(step: Step, sample: Sample) -> None:
         return
     trial.sampled(step, sample)
     if not sample.revision or sample.revision == watch.revision:
+        watch.load = watch.load.plus(sample)
         alarms.act(step, evaluate.fold(watch, sample))
         if isinstance(sample.evidence, Value):
             drift.follow(step, sample, sample.evidence.x)

@@ -15,6 +15,7 @@ request's id, so that a run repeats and a retried request meets the same fate.
 | `leak` | `delay_ms` are added, and `delay_ms_per_min` more with every minute |
 | `hang` | accepted and never answered |
 | `startup` | the first request after `idle_s` without any waits up to `delay_ms` for a container to start |
+| `ceiling` | every instance that may run is busy: more than `per_s` requests a second are answered 429 by the front |
 | `never_ready` | the revision never becomes Ready |
 """
 
@@ -28,7 +29,19 @@ from pydantic import BaseModel, ConfigDict, Field
 PROBE_PATHS = ("/health", "/api/v1/health/ready", "/api/v1/health/live", "/version")
 """Paths that `users_only` spares."""
 
-Kind = Literal["down", "reset", "status", "flaky", "wrong_body", "slow", "leak", "hang", "startup", "never_ready"]
+Kind = Literal[
+    "down",
+    "reset",
+    "status",
+    "flaky",
+    "wrong_body",
+    "slow",
+    "leak",
+    "hang",
+    "startup",
+    "ceiling",
+    "never_ready",
+]
 
 
 class Fault(BaseModel):
@@ -58,6 +71,8 @@ class Fault(BaseModel):
     """For `wrong_body`: text, or JSON; by default `{"status": "degraded"}`."""
     idle_s: Annotated[float, Field(ge=0)] = 900.0
     """For `startup`: after this long without a request the next one starts a container again."""
+    per_s: Annotated[float, Field(ge=0)] = 0.0
+    """For `ceiling`: so many requests a second are taken."""
 
     def touches(self, path: str, method: str = "GET") -> bool:
         """Whether a request of this method for `path` can meet this fault."""
@@ -105,6 +120,11 @@ class FaultScript:
     def startup(self) -> Fault | None:
         """The cold start, when there is one."""
         return next((fault for fault in self.faults if fault.kind == "startup"), None)
+
+    def ceiling(self, at: float) -> float | None:
+        """How many requests a second the instances take at the Unix second `at`; None for any number."""
+        found = [f.per_s for f in self.faults if f.kind == "ceiling" and self._is_active(f, at)]
+        return min(found, default=None)
 
     def is_down(self, at: float) -> bool:
         """Whether the revision refuses connections at the Unix second `at`."""

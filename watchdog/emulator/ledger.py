@@ -1,7 +1,8 @@
 """Every request that a container answered: what Cloud Monitoring and the request log of the emulator are made from.
 
 The front writes a line when a request *ends*, as Cloud Run counts, and only when it reached a container: a refused
-connection, an exhausted revision or a front that has no route leaves no line. Monitoring, the request log and the
+connection or a front that has no route leaves no line. One that was turned away because every instance was busy is told
+to the request log alone, as Cloud Run does. Monitoring, the request log and the
 control API read from here; none of them sees the data plane itself.
 """
 
@@ -45,6 +46,8 @@ class Request:
     remote_ip: str
     insert_id: str
     """Unique; the same request carries the same id in every reader."""
+    turned_away: bool = False
+    """No instance was free for it: the front answered by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,12 @@ class Ledger:
 
     def record(self, request: Request) -> None:
         """Append one ended request and tell every subscriber, in the order of subscription."""
+        if not request.turned_away:
+            self._keep(request)
+        for callback in tuple(self._subscribers):
+            callback(request)
+
+    def _keep(self, request: Request) -> None:
         self._requests.append(request)
         totals = self._totals.get(request.revision)
         if totals is None:
@@ -101,8 +110,6 @@ class Ledger:
         totals.by_status[request.status] += 1
         totals.last_ended_at = max(totals.last_ended_at, request.ended_at)
         self._trim()
-        for callback in tuple(self._subscribers):
-            callback(request)
 
     def since(self, index: int) -> tuple[list[Request], int]:
         """Requests from `index` on (0 is the first ever) that are still kept, and the next index to ask for."""

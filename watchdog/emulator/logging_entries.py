@@ -14,6 +14,10 @@ from watchdog.emulator.logging_filter import Fields, log_name
 
 LOG_ID = "run.googleapis.com/requests"
 RESOURCE_TYPE = "cloud_run_revision"
+NO_INSTANCE = (
+    "The request was aborted because there was no available instance. Additional troubleshooting documentation can be "
+    "found at: https://cloud.google.com/run/docs/troubleshooting#abort-request"
+)
 INGESTED_AFTER_S = 0.005
 
 _LogEntry: Any = types.LogEntry.pb()
@@ -64,6 +68,8 @@ def render(request: Request) -> Any:
     http.remote_ip = request.remote_ip
     http.latency.FromMicroseconds(round(request.latency_s * 1e6))
     http.protocol = "HTTP/1.1"
+    if request.turned_away:
+        entry.text_payload = NO_INSTANCE
     return entry
 
 

@@ -107,7 +107,9 @@ class Samples:
         self._traffic: dict[Revision, _Traffic] = {}
 
     def record(self, request: Request) -> None:
-        """Count one ended request."""
+        """Count one ended request; one that no instance took is no request to Cloud Run's metrics."""
+        if request.turned_away:
+            return
         revision = Revision(
             project=request.project, region=request.region, service=request.service, name=request.revision
         )

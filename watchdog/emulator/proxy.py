@@ -57,6 +57,7 @@ class _Answer:
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
     reached_container: bool = True
+    turned_away: bool = False
     latency_s: float = 0.0
 
 
@@ -67,6 +68,8 @@ class _Pending:
     in_flight: int = 0
     last_request_at: float = float("-inf")
     warm_at: float = float("-inf")
+    taken_until: float = float("-inf")
+    """At a ceiling: up to when the instances are busy with what they have taken."""
 
 
 class Proxy:
@@ -118,12 +121,25 @@ class Proxy:
         pending = self._pending.setdefault(revision.uid, _Pending())
         if pending.in_flight >= MAX_IN_FLIGHT:
             return _Answer(status=429, body=BUSY.encode(), reached_container=False)
+        if self._is_full(revision, pending):
+            return _Answer(status=429, body=BUSY.encode(), turned_away=True)
         pending.in_flight += 1
         try:
             await self._warm(revision, pending)
             return await self._ask(request, revision, body, insert_id)
         finally:
             pending.in_flight -= 1
+
+    def _is_full(self, revision: Revision, pending: _Pending) -> bool:
+        """Whether the revision takes no more: it takes so many a second, and a second's worth at once."""
+        now, per_s = clock.now(), revision.faults.ceiling(clock.now())
+        if per_s is None:
+            return False
+        until = max(pending.taken_until, now - 1.0)
+        if per_s <= 0.0 or until + 1.0 / per_s > now:
+            return True
+        pending.taken_until = until + 1.0 / per_s
+        return False
 
     async def _warm(self, revision: Revision, pending: _Pending) -> None:
         """Wait for a container to start, when the revision has been idle and its script has a cold start."""
@@ -199,6 +215,7 @@ class Proxy:
                 size_bytes=len(answer.body),
                 remote_ip=_caller(request),
                 insert_id=insert_id,
+                turned_away=answer.turned_away,
             )
         )
 

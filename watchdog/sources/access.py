@@ -1,4 +1,4 @@
-"""Answers that a request got because it was not let through, not because the service is sick.
+"""Answers that a request got from what stands before the container, not from the service.
 
 A missing token, a private ingress or a login page says nothing about the release, so it must not move traffic on its
 own. What they look like, from answers that users published:
@@ -9,6 +9,12 @@ own. What they look like, from answers that users published:
   Found)!!1" with `<a href=//www.google.com/><span id=logo aria-label=Google>`.
 * Identity-Aware Proxy marks what it says itself with `X-Goog-IAP-Generated-Response: true`, and sends browsers to
   `accounts.google.com` (cloud.google.com/iap/docs).
+
+No instance took it, which says that the service is down, or that it has more to do than its instances can:
+
+* 429 with the plain text "Rate exceeded.": every instance that may run is busy, and the queue is full.
+* 503 or 500 with Google's page "The service you requested is not available yet": no instance is ready; they may all be
+  starting, or crash when they do.
 """
 
 from collections.abc import Mapping
@@ -17,10 +23,12 @@ from yarl import URL
 
 DENIED = frozenset({401, 403, 404})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+TOO_MANY = 429
+UNSERVED = frozenset({TOO_MANY, 500, 503})
 LOGIN_HOSTS = frozenset({"accounts.google.com", "auth.cloud.google"})
 IAP_HEADER = "X-Goog-IAP-Generated-Response"
 PEEK_BYTES = 4096
-"""As much of the body as `denied_by` needs; Google's pages show their marks within 2 KiB."""
+"""As much of the body as these need; Google's pages show their marks within 2 KiB."""
 
 
 def login_redirect(status: int, headers: Mapping[str, str]) -> str:
@@ -51,6 +59,19 @@ def denied_by(status: int, headers: Mapping[str, str], body: bytes) -> str:
     ):
         return f"Google's front end answered {status}"
     return ""
+
+
+def no_instance(status: int, headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether Cloud Run's front end answered by itself, because no instance could take the request.
+
+    `headers` must ignore case; `body` is at least the first `PEEK_BYTES` of it.
+    """
+    if status not in UNSERVED or headers.get("Server", "").lower() != "google frontend":
+        return False
+    page = body[:PEEK_BYTES].decode("latin-1").strip().lower()
+    if status == TOO_MANY:
+        return page.startswith("rate exceeded")
+    return f"<title>{status} server error" in page and "<h1>error: server error" in page
 
 
 def location(headers: Mapping[str, str]) -> str:

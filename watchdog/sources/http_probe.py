@@ -24,7 +24,16 @@ from watchdog.core.policy import ProbeConfig
 from watchdog.core.probing import ProbeAnswer
 from watchdog.errors import WatchdogError
 from watchdog.ports import Clock
-from watchdog.sources.access import DENIED, PEEK_BYTES, REDIRECTS, denied_by, location, login_redirect
+from watchdog.sources.access import (
+    DENIED,
+    PEEK_BYTES,
+    REDIRECTS,
+    UNSERVED,
+    denied_by,
+    location,
+    login_redirect,
+    no_instance,
+)
 from watchdog.sources.certificates import CertificateBook, default_context
 from watchdog.sources.expectations import BodyError, mismatch, parse_json
 from watchdog.sources.probe_failures import explain
@@ -58,6 +67,7 @@ class _Attempt:
     token_s: float = 0.0
     token_due: bool = False
     status: int | None = None
+    refused: bool = False
     secrets: list[str] = field(default_factory=list)
 
 
@@ -112,6 +122,7 @@ class HttpProber:
             detail=redact(detail, attempt.secrets)[:DETAIL_LIMIT],
             phases_s=attempt.trace.phases_s,
             certificate_expires_at=self._expiry(request, attempt),
+            refused=attempt.refused and isinstance(evidence, Failed),
         )
 
     def _expiry(self, request: ProbeRequest | None, attempt: _Attempt) -> float | None:
@@ -168,7 +179,7 @@ class HttpProber:
             attempt.status = response.status
             if response.status in probe.expect.status:
                 return await self._judge_body(probe, response, attempt)
-            return await _judge_status(probe, response)
+            return await _judge_status(probe, response, attempt)
         finally:
             response.close()
 
@@ -207,8 +218,8 @@ class HttpProber:
         return session
 
 
-async def _judge_status(probe: ProbeConfig, response: aiohttp.ClientResponse) -> Verdict:
-    """Why an unexpected status came: not let through, redirected, or the service itself."""
+async def _judge_status(probe: ProbeConfig, response: aiohttp.ClientResponse, attempt: _Attempt) -> Verdict:
+    """Why an unexpected status came: not let through, redirected, no instance for it, or the service itself."""
     status, headers = response.status, response.headers
     wanted = _wanted(probe)
     login = login_redirect(status, headers)
@@ -217,12 +228,13 @@ async def _judge_status(probe: ProbeConfig, response: aiohttp.ClientResponse) ->
     if status in REDIRECTS and "Location" in headers:
         return Failed("redirect"), f"redirected ({status}) to {location(headers)}, expected {wanted}"
     peek = b""
-    if status in DENIED:
+    if status in DENIED | UNSERVED:
         with suppress(aiohttp.ClientError):  # the status has been answered; a broken page changes nothing
             peek, _ = await _read(response, PEEK_BYTES)
     denied = denied_by(status, headers, peek)
     if denied:
         return Missing("access"), f"{denied}, the request did not reach the service; expected {wanted}"
+    attempt.refused = no_instance(status, headers, peek)
     return Failed("status"), f"answered {status}, expected {wanted}"
 
 

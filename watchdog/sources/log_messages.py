@@ -10,6 +10,9 @@ from watchdog.sources.request_tally import Entry
 
 BUFFER_S: Final = 1
 """How long the server holds entries back to put them in order: buckets need none, so less than its default of 2 s."""
+NO_INSTANCE: Final = "no available instance"
+"""In the text that Cloud Run adds to a request which it aborted by itself: "The request was aborted because there was
+no available instance." (cloud.google.com/run/docs/troubleshooting)."""
 LONGEST_FILTER: Final = 20_000
 """Characters (cloud.google.com/logging/quotas)."""
 
@@ -73,6 +76,7 @@ def read_entry(message: Any, project: str) -> tuple[int, Entry] | None:
         status=request.status,
         latency_s=latency_s,
         own=request.user_agent.startswith(PROBE_USER_AGENT_PREFIX),
+        refused=NO_INSTANCE in message.text_payload,
     )
     return hash((message.insert_id, message.timestamp.seconds, message.timestamp.nanos)), entry
 

@@ -18,6 +18,7 @@ from typing import Final
 import structlog
 
 from watchdog.core.catalogue import Family, family
+from watchdog.core.load import REFUSED
 from watchdog.core.model import Counts, Evidence, Missing, Sample, ServiceKey, Value
 from watchdog.core.policy import Policy
 from watchdog.core.rules import limit_check
@@ -167,6 +168,8 @@ def _evidence(bucket: Bucket | Missing, query: MetricQuery) -> Mapping[str, Evid
     found: dict[str, Evidence] = {}
     if not query.metrics or "error_rate" in query.metrics:
         found["error_rate"] = bucket if isinstance(bucket, Missing) else _errors(bucket)
+        if not isinstance(bucket, Missing) and bucket.refused:
+            found[REFUSED] = Counts(bucket.refused, bucket.refused + bucket.total)
     for limit_s in query.latency_limits_s:
         slow = bucket if isinstance(bucket, Missing) else Counts(bucket.slower(limit_s), len(bucket.latencies))
         found.update(dict.fromkeys(_limit_checks(limit_s), slow))

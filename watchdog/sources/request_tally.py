@@ -48,11 +48,16 @@ class Entry:
     status: int
     latency_s: float | None
     own: bool
+    refused: bool = False
+    """No instance took it: the front end answered by itself."""
 
 
 @dataclass(slots=True)
 class Bucket:
-    """Users' requests of one revision that ended in 5 s. `weight` is how many there were before sampling."""
+    """Users' requests of one revision that ended in 5 s. `weight` is how many there were before sampling.
+
+    Those that no instance took are counted apart: as in Cloud Monitoring, they say nothing of what was served.
+    """
 
     total: int = 0
     bad: int = 0
@@ -60,10 +65,14 @@ class Bucket:
     latencies: "array[float]" = field(default_factory=lambda: array("d"))
     kinds: dict[int, int] = field(default_factory=dict)
     """Server errors by status."""
+    refused: int = 0
     _slower: dict[float, int] = field(default_factory=dict)
 
     def add(self, entry: Entry, weight: float) -> None:
         """Count one request."""
+        if entry.refused:
+            self.refused += 1
+            return
         self.total += 1
         if entry.status >= 500:
             self.bad += 1
