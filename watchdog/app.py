@@ -30,6 +30,7 @@ from watchdog.engine.supervisor import Supervisor
 from watchdog.engine.tools import Follower, Tools, ignore
 from watchdog.errors import ConfigError
 from watchdog.settings import Settings
+from watchdog.sources.backups import CloudSqlBackups
 from watchdog.sources.http_probe import HttpProber
 from watchdog.sources.journey import HttpJourneys
 from watchdog.store import make_store
@@ -58,6 +59,7 @@ class App:
     settings: Settings
     tools: Tools
     rights: ports.Rights
+    backups: ports.Backups
     store: ports.Store
     outbox: Outbox
     supervisor: Supervisor
@@ -220,6 +222,7 @@ async def build(
             settings=settings,
             tools=tools,
             rights=cloud_run,
+            backups=CloudSqlBackups(session, tokens, base_url=_emulated(settings)),
             store=store,
             outbox=outbox,
             supervisor=supervisor,
@@ -329,8 +332,14 @@ async def _sources(
     if not found:
         _log.warning("no_metric_source", todo="set CLOUD_MONITORING_EMULATOR_HOST beside CLOUD_RUN_EMULATOR_HOST")
     found += [Prometheus(session, tokens), JsonEndpoint(session, tokens)]
-    admin = f"http://{settings.cloud_run_emulator_host}" if emulated else None
-    return [*found, VersionEndpoint(session, tokens), Edge(session), Jobs(session, tokens, base_url=admin)]
+    jobs = Jobs(session, tokens, base_url=_emulated(settings))
+    return [*found, VersionEndpoint(session, tokens), Edge(session), jobs]
+
+
+def _emulated(settings: Settings) -> str | None:
+    """Where the emulator answers for Google's smaller APIs; None for the real ones."""
+    host = settings.cloud_run_emulator_host
+    return None if host is None else f"http://{host}"
 
 
 def _refuse_doubles(policies: Sequence[Policy]) -> None:

@@ -225,6 +225,26 @@ class Rights(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """The newest backup of a database that succeeded. `instance` is the primary, which alone has backups."""
+
+    instance: str
+    ended_at: float | None
+    """Unix seconds; None where there is none."""
+    failed: str = ""
+    """What a newer one failed with; empty where none did."""
+
+
+class Backups(Protocol):
+    """Knows when databases were backed up."""
+
+    async def newest(self, project: str, instance: str) -> Backup:
+        """Of a Cloud SQL instance (`NAME` or `PROJECT:NAME`); of its primary where it is a replica. Raises
+        `TemporaryError` or `PermanentError` (403: not allowed to ask, 404: no such instance)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One message on its way to one channel: a row of the outbox.
 

@@ -9,7 +9,10 @@ from typing import Any
 
 from tests.cli.conftest import Run
 from tests.emulator.cloud_world import Cloud, running_cloud
+from watchdog.emulator import clock
+from watchdog.emulator.cloud_sql import BackupRun, Instance
 from watchdog.emulator.gate import AdminFault
+from watchdog.emulator.ledger import Request
 
 POLICY = """\
 version: 1
@@ -24,10 +27,16 @@ rollback: {mode: MODE}
 
 
 async def preflight(
-    cloud: Cloud, command: list[str], folder: Path, *arguments: str, mode: str = "automatic", **env: str
+    cloud: Cloud,
+    command: list[str],
+    folder: Path,
+    *arguments: str,
+    mode: str = "automatic",
+    policy: str = POLICY,
+    **env: str,
 ) -> tuple[int, dict[str, Mapping[str, Any]], str]:
     """Exit code, findings by check (the last line under `""`), and all that was printed."""
-    (folder / "p.yaml").write_text(POLICY.replace("MODE", mode))
+    (folder / "p.yaml").write_text(policy.replace("MODE", mode))
     process = await asyncio.create_subprocess_exec(
         *command,
         *("preflight", "--config", "p.yaml", "--json", *arguments),
@@ -44,6 +53,27 @@ async def preflight(
     assert process.returncode is not None
     lines = [json.loads(line) for line in out.splitlines()]
     return process.returncode, {line.get("check", ""): line for line in lines}, out.decode() + err.decode()
+
+
+def serve(cloud: Cloud, ended_at: float, *, status: int = 200) -> None:
+    """One request that the newest revision answered then."""
+    cloud.emulator.ledger.record(
+        Request(
+            revision=cloud.service.latest_ready,
+            service=cloud.service.key.name,
+            project=cloud.service.key.project,
+            region=cloud.service.key.region,
+            ended_at=ended_at,
+            latency_s=0.05,
+            status=status,
+            user_agent="test",
+            method="GET",
+            url="http://api.test/",
+            size_bytes=2,
+            remote_ip="127.0.0.1",
+            insert_id=f"served-{ended_at}",
+        )
+    )
 
 
 async def test_ready_and_what_could_not_be_tested_is_said(command: list[str], tmp_path: Path) -> None:
@@ -94,3 +124,42 @@ def test_without_a_policy_it_is_a_matter_of_configuration(run: Run) -> None:
     found = run("preflight")
     assert found.code == 2
     assert "name one with --config" in found.err
+
+
+BEFORE_A_DEPLOY = (
+    POLICY.replace("mode: MODE}", "mode: MODE, schema_label: db-schema}")
+    + """\
+metrics:
+  database_cpu: {source: cloud_sql, instance: barq-fleet-db}
+  replication_lag: {source: cloud_sql, instance: barq-fleet-db-replica}
+"""
+)
+
+
+async def test_what_must_be_well_before_a_deploy_is_asked_as_well(command: list[str], tmp_path: Path) -> None:
+    """A schema that refuses the rollback, production that is sick, a backup that is too old; then all three mended."""
+    async with running_cloud(ingest_delay_s=0.0) as cloud:
+        await cloud.deploy(image="us-docker.pkg.dev/barq-fleet/api/api:2.0.0", labels={"db-schema": "v41"})
+        await cloud.deploy(image="us-docker.pkg.dev/barq-fleet/api/api:2.1.0", labels={"db-schema": "v42"})
+        sql, began = cloud.emulator.sql, clock.now() - 480.0
+        sql.put("barq-fleet-db", Instance(backups=(BackupRun(ended_s_ago=7200.0),)))
+        sql.put("barq-fleet-db-replica", Instance(primary="barq-fleet-db"))
+        for i in range(1200):
+            serve(cloud, began + i * 0.4, status=500 if i % 10 == 0 else 200)
+        code, found, said = await preflight(cloud, command, tmp_path, policy=BEFORE_A_DEPLOY)
+        assert (code, found[""]["problems"]) == (11, 3), said
+        assert {c for c, line in found.items() if line.get("state") == "problem"} == {
+            *("target", "production", "backup barq-fleet-db")
+        }
+        assert "has the label db-schema: v42" in found["target"]["detail"]
+        assert "a rollback would be refused" in found["target"]["detail"]
+        assert "error_rate < 1% is broken: error_rate: 10" in found["production"]["detail"]
+        assert "the last backup is 2 h old, more than 1h" in found["backup barq-fleet-db"]["detail"]
+        assert "gcloud sql backups create --instance barq-fleet-db" in found["backup barq-fleet-db"]["todo"]
+
+        await cloud.deploy(image="us-docker.pkg.dev/barq-fleet/api/api:2.2.0", labels={"db-schema": "v42"})
+        for i in range(1200):
+            serve(cloud, began + i * 0.4)
+        code, found, said = await preflight(cloud, command, tmp_path, "--max-backup-age", "1d", policy=BEFORE_A_DEPLOY)
+    assert (code, found["production"]["state"], found["backup barq-fleet-db"]["state"]) == (0, "ok", "ok"), said
+    assert "no row is broken" in found["production"]["detail"]

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from watchdog.cli.exits import OK, REFUSED
-from watchdog.cli.options import by_option, echo_json, json_option, reason_option
+from watchdog.cli.options import by_option, duration, echo_json, json_option, reason_option
 
 WATCH = "WATCH is a watch's id, or a service whose open watch is meant: NAME, REGION/NAME or PROJECT/REGION/NAME."
 _WORD = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
@@ -21,18 +21,6 @@ def _word(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     if _WORD.fullmatch(value) is None:
         raise click.BadParameter(f"{value!r} is not a word of lower-case letters, digits, _, . and -")
     return value
-
-
-def _seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, float]:
-    from watchdog.core.conditions import parse_duration  # noqa: PLC0415 - after --help was asked for
-
-    try:
-        found = parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-    if found <= 0.0:
-        raise click.BadParameter("write a duration of more than nothing: 30m, 2h")
-    return value, found
 
 
 # --- verbs on a watch ---------------------------------------------------------------------------------------------
@@ -110,7 +98,7 @@ finish = _operator("finish", "End the watch now.\n\nIt is judged on what was see
 
 @click.command(epilog=WATCH)
 @watch_argument
-@click.argument("span", metavar="DURATION", callback=_seconds)
+@click.argument("span", metavar="DURATION", callback=duration)
 @reason_option
 @by_option
 @json_option

@@ -41,3 +41,16 @@ def marking_of(_ctx: click.Context, _param: click.Parameter, value: tuple[str, s
     if word.lower() not in MARKS:
         raise click.BadParameter(f"{word!r} is no mark; write WATCH and one of {', '.join(MARKS)}")
     return watch, word.lower()
+
+
+def duration(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, float]:
+    """A length of time as it was written, and its seconds; never nothing."""
+    from watchdog.core.conditions import parse_duration  # noqa: PLC0415 - after --help was asked for
+
+    try:
+        found = parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if found <= 0.0:
+        raise click.BadParameter("write a duration of more than nothing: 30m, 2h")
+    return value, found

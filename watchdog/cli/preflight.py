@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from watchdog.cli.exits import OK, REFUSED
-from watchdog.cli.options import by_option, echo_json, json_option
+from watchdog.cli.options import by_option, duration, echo_json, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from watchdog.core.policy import Policy
-    from watchdog.engine.preflight import Finding
+    from watchdog.engine.findings import Finding
     from watchdog.settings import Settings
 
 _GLYPHS = {"ok": "ok     ", "problem": "PROBLEM", "unknown": "unknown"}
@@ -28,14 +28,25 @@ _GLYPHS = {"ok": "ok     ", "problem": "PROBLEM", "unknown": "unknown"}
     help="Policy file; may be repeated. Default: WATCHDOG_CONFIG.",
 )
 @click.option("--send-test", is_flag=True, help="Send the test message of `notify --test` too.")
+@click.option(
+    "--max-backup-age",
+    "backup_age",
+    default="1h",
+    show_default=True,
+    metavar="DURATION",
+    callback=duration,
+    help="How old the last backup of a Cloud SQL instance that the policy names may be.",
+)
 @by_option
 @json_option
-def preflight(configs: tuple[Path, ...], by: str, *, send_test: bool, as_json: bool) -> int:
+def preflight(
+    configs: tuple[Path, ...], by: str, *, send_test: bool, backup_age: tuple[str, float], as_json: bool
+) -> int:
     """Check whether a rollback would work right now.
 
-    Permissions, the revision to go back to, probes, metrics, channels and the store, a line each, with what to do.
-    Needs no daemon and moves no traffic. Opening the store brings its schema up to date. Unknown is what cannot be
-    tested without writing, or leaves less proof; it does not fail.
+    Permissions, the revision to go back to, probes, metrics, whether production is stable, the last database backup,
+    channels and the store, a line each, with what to do. Needs no daemon and moves no traffic. Opening the store brings
+    its schema up to date. Unknown is what cannot be tested without writing, or leaves less proof; it does not fail.
 
     \b
     Exit codes: 0 ready, 11 not ready, 2 policy or environment is wrong.
@@ -54,14 +65,14 @@ def preflight(configs: tuple[Path, ...], by: str, *, send_test: bool, as_json: b
     log_as(settings, quiet=True)
 
     async def work() -> int:
-        found = await _all(settings, policies, by if send_test else None)
+        found = await _all(settings, policies, by if send_test else None, backup_age[1])
         return _tell(found, as_json=as_json)
 
     return run_until_signal(work, on_signal=UNVERIFIED)
 
 
 async def _all(
-    settings: "Settings", policies: "Sequence[Policy]", by: str | None
+    settings: "Settings", policies: "Sequence[Policy]", by: str | None, backup_s: float
 ) -> "list[tuple[str, Sequence[Finding]]]":
     """The findings of each service; those of this process itself come last, under no service."""
     from watchdog.app import build  # noqa: PLC0415 - the adapters are heavy
@@ -75,7 +86,12 @@ async def _all(
         keys = [(key, policy) for policy in policies for key in policy.service.keys]
         known = [await app.facts(key) for key, _ in keys]
         alone = [_for(policy, key.region) for key, policy in keys]
-        found = await asyncio.gather(*(look(app.tools, app.rights, p, s) for p, s in zip(alone, known, strict=True)))
+        found = await asyncio.gather(
+            *(
+                look(app.tools, app.rights, p, s, app.backups, backup_s=backup_s)
+                for p, s in zip(alone, known, strict=True)
+            )
+        )
         channels = [n.channel for n in app.notifiers]
     told: list[tuple[str, Sequence[Finding]]] = [(str(key), f) for (key, _), f in zip(keys, found, strict=True)]
     return [*told, ("", [store, *await _channels(settings, channels, by)])]
@@ -88,7 +104,7 @@ def _for(policy: "Policy", region: str) -> "Policy":
 
 async def _store(settings: "Settings") -> "Finding":
     from watchdog.cli.local import opened  # noqa: PLC0415
-    from watchdog.engine.preflight import Finding  # noqa: PLC0415
+    from watchdog.engine.findings import Finding  # noqa: PLC0415
     from watchdog.errors import WatchdogError  # noqa: PLC0415
 
     url = settings.database_url.get_secret_value()
@@ -106,7 +122,7 @@ async def _store(settings: "Settings") -> "Finding":
 
 async def _channels(settings: "Settings", channels: "Sequence[str]", by: str | None) -> "list[Finding]":
     from watchdog.cli.notify import send_test  # noqa: PLC0415
-    from watchdog.engine.preflight import Finding  # noqa: PLC0415
+    from watchdog.engine.findings import Finding  # noqa: PLC0415
 
     if not channels:
         todo = "Set WATCHDOG_SLACK__WEBHOOK_URL, WATCHDOG_PAGERDUTY__ROUTING_KEY or another channel."

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field, replace
 from math import inf
 
-from watchdog.core import messages, triable
+from watchdog.core import messages, schema, triable
 from watchdog.core.commands import Announce, Command, Notify, Restore
 from watchdog.core.messages import Body
 from watchdog.core.model import Action, Outcome, State, Window
 from watchdog.core.state import Decision, Entry, Hold, Incident, Rollback, Trigger, Watch
-from watchdog.core.text import listing, span, when
+from watchdog.core.text import span, when
 
 TIMELINE = 200
 """Lines of the timeline that a watch keeps."""
@@ -150,15 +150,10 @@ def consider(step: Step, trigger: Trigger) -> None:
 def other_schema(watch: Watch) -> tuple[str, str] | None:
     """Why the target's code must not meet the present schema, and what to do; None where the labels say the same, or
     one of the revisions declares none (which was said at the opening)."""
-    label = watch.rules.policy.rollback.schema_label
-    new = watch.schemas.get(watch.revision)
-    if label is None or new is None:
+    label, targets = watch.rules.policy.rollback.schema_label, watch.target.split.revisions
+    why = schema.differs(label, watch.schemas, watch.revision, targets)
+    if not why:
         return None
-    others = {r: s for r in sorted(watch.target.split.revisions) if (s := watch.schemas.get(r, new)) != new}
-    if not others:
-        return None
-    then = listing(f"{revision} says {schema}" for revision, schema in others.items())
-    why = f"the schema has changed: {watch.revision} has the label {label}: {new}, while {then}"
     return why, (
         "Old code would meet a database that it does not know. Mend it forward; or undo the migration first, then "
         f"`watchdog rollback {watch.id} --reason …` (docs/runbook.md, Schema)."

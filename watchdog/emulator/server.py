@@ -19,6 +19,7 @@ from aiohttp import web
 from watchdog.emulator import clock
 from watchdog.emulator.admin import Admin
 from watchdog.emulator.admin_edge import Edge
+from watchdog.emulator.cloud_sql import CloudSql, add_sql_routes
 from watchdog.emulator.collectors import Collected, add_routes
 from watchdog.emulator.control import Control
 from watchdog.emulator.director import Director
@@ -59,6 +60,7 @@ class Emulator:
             ingest_delay_s=self.options.ingest_delay_s,
         )
         self.scheduler = Scheduler()
+        self.sql = CloudSql()
         self.logging = LoggingServer(ledger=self.ledger, delivery_delay_s=self.options.log_delay_s)
         self._mail = MailCollector(self.collected)
         self._mail_port = 0
@@ -142,6 +144,7 @@ class Emulator:
         self.monitoring.clear_faults()
         self.logging.clear()
         self.scheduler.clear()
+        self.sql.clear()
         self.logging.clear_faults()
         self.collected.clear()
         await self._populate()
@@ -213,6 +216,7 @@ class Emulator:
         edge = Edge(self.world, self.gate, race=self.director.race)
         Admin(self.world, self._writer, self._splitter, self._fleet, edge).add_routes(app)
         add_scheduler_routes(app, self.scheduler, with_control=with_control)
+        add_sql_routes(app, self.sql, with_control=with_control)
         if with_control:
             Control(self).add_routes(app)
             add_control_routes(app, self.monitoring)

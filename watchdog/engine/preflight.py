@@ -5,58 +5,61 @@ Every check asks the same parts that a watch and a rollback use, so that what pa
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, NamedTuple
 
 from watchdog.core import traffic
-from watchdog.core.model import Missing, RevisionState, ServiceKey, ServiceState, tags_by_revision
+from watchdog.core.events import Lag
+from watchdog.core.model import Missing, RevisionState, Sample, ServiceKey, ServiceState, Split, tags_by_revision
 from watchdog.core.policy import Policy
+from watchdog.core.schema import differs
 from watchdog.core.service import Service, bad_fingerprints
 from watchdog.core.text import listing
 from watchdog.engine import metering
+from watchdog.engine.backed_up import MOST_S, backed_up
+from watchdog.engine.findings import Finding
 from watchdog.engine.opening import Notice, find_target
 from watchdog.engine.probing import Route, once_all, unable
+from watchdog.engine.steadiness import steady
 from watchdog.engine.tools import Tools
 from watchdog.errors import TemporaryError, WatchdogError
-from watchdog.ports import About, MetricQuery, Rights, Source
+from watchdog.ports import About, Backups, MetricQuery, Rights, Source
 
 PATIENCE_S: Final = 10.0
 """How long a source may take to announce itself: nobody is waiting to be rolled back."""
 RECENT_S: Final = 600.0
 """A metric without data for so long would not be there for a deploy either."""
 
-Mark = Literal["ok", "problem", "unknown"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One check: what was found, and what to do where it is not ok. Only a `problem` makes us not ready; `unknown` is
-    what could not be asked, or would leave a rollback with less proof."""
-
-    check: str
-    mark: Mark
-    detail: str
-    todo: str = ""
-
-
-async def preflight(tools: Tools, rights: Rights, policy: Policy, service: Service) -> list[Finding]:
+async def preflight(
+    tools: Tools,
+    rights: Rights,
+    policy: Policy,
+    service: Service,
+    backups: Backups | None = None,
+    *,
+    backup_s: float = MOST_S,
+) -> list[Finding]:
     """Every check of one service, in the order in which a rollback would need them. Writes nothing. `service` is what
-    is remembered of it. What the outside answers badly is a finding, never an error."""
+    is remembered of it; without `backups` databases are not asked about, else their last backup may be `backup_s` old.
+    What the outside answers badly is a finding, never an error."""
     key = service.key
     state, read = await _read(tools, key)
     allowed = await _allowed(rights, policy, key)
+    now = tools.clock.now()
+    saved = [] if backups is None else await backed_up(backups, policy, most_s=backup_s, now=now)
     if state is None:
-        return [*read, *allowed, *_mode(policy)]
+        return [*read, *allowed, *_mode(policy), *saved]
     try:
         revisions: Sequence[RevisionState] = await tools.traffic.revisions(key)
     except WatchdogError as error:
         why = _refused("run.revisions.list", error)
-        return [*read, why, *allowed, *_mode(policy), *await _answers(tools, policy, state)]
+        return [*read, why, *allowed, *_mode(policy), *await _answers(tools, policy, state), *saved]
     read.append(Finding(check="run.revisions.list", mark="ok", detail=f"{len(revisions)} revisions"))
     watched = _serving(state, revisions)
-    targets = list(_target(service, state, revisions, watched, tools.clock.now()))
+    targets = list(_target(policy, service, state, revisions, watched, tools.clock.now()))
     probes, metrics = await asyncio.gather(_answers(tools, policy, state), _metrics(tools, policy, state, watched))
-    return [*read, *allowed, *_mode(policy), *targets, *probes, *metrics]
+    stable = await steady(tools, policy, service, state, metrics.lags, metrics.samples)
+    return [*read, *allowed, *_mode(policy), *targets, *probes, *metrics.found, *stable, *saved]
 
 
 def _serving(state: ServiceState, revisions: Sequence[RevisionState]) -> str:
@@ -126,7 +129,12 @@ def _mode(policy: Policy) -> Iterator[Finding]:
 
 
 def _target(
-    service: Service, state: ServiceState, revisions: Sequence[RevisionState], watched: str, now: float
+    policy: Policy,
+    service: Service,
+    state: ServiceState,
+    revisions: Sequence[RevisionState],
+    watched: str,
+    now: float,
 ) -> Iterator[Finding]:
     target = find_target(Notice(), state, service, revisions, watched, now)
     if not target.split.shares:
@@ -141,6 +149,9 @@ def _target(
     elif ready is not None and not ready.rollback_safe:
         detail = f"{watched} carries the label that says a rollback is not safe: it would page instead"
         yield Finding(check="target", mark="problem", detail=detail, todo="Have the way back by hand ready.")
+    elif changed := _schema_changed(policy, revisions, watched, verdict.split):
+        detail = f"{changed}: a rollback would be refused, and page instead"
+        yield Finding(check="target", mark="problem", detail=detail, todo="Have the migration's way back ready.")
     else:
         guess = "; a guess: what served before it was not seen" if target.source == "ready_revisions" else ""
         detail = f"{watched} would go back to {target.split}, Ready{guess}" + (
@@ -158,6 +169,12 @@ def _target(
             detail=f"{previous} has no tag: it cannot be warmed, nor asked whether going back would help",
             todo=f"{command} --update-tags previous={previous}",
         )
+
+
+def _schema_changed(policy: Policy, revisions: Sequence[RevisionState], watched: str, target: Split) -> str:
+    label = policy.rollback.schema_label
+    declared = {r.name: r.labels[label] for r in revisions if r.labels.get(label)} if label is not None else {}
+    return differs(label, declared, watched, target.revisions)
 
 
 # --- evidence -----------------------------------------------------------------------------------------------------
@@ -192,7 +209,15 @@ async def _answers(tools: Tools, policy: Policy, state: ServiceState) -> list[Fi
     return found
 
 
-async def _metrics(tools: Tools, policy: Policy, state: ServiceState, revision: str) -> list[Finding]:
+class _Evidence(NamedTuple):
+    """What the metric sources fed lately, and what was found of it."""
+
+    found: Sequence[Finding]
+    lags: Sequence[Lag]
+    samples: Sequence[Sample]
+
+
+async def _metrics(tools: Tools, policy: Policy, state: ServiceState, revision: str) -> _Evidence:
     key = ServiceKey(project=state.project, region=state.region, name=state.name)
     lags, notes = await metering.announce(tools, key, policy, PATIENCE_S)
     found = [
@@ -223,35 +248,39 @@ async def _metrics(tools: Tools, policy: Policy, state: ServiceState, revision: 
 
     checks = {s.name: {lag.check for lag in lags if lag.source == s.name} for s in asked}
     tails = {s.name for s in asked if all(0.0 < lag.lag_s <= metering.PROMPT_S for lag in lags if lag.source == s.name)}
-    found += await asyncio.gather(
+    recent = await asyncio.gather(
         *(_recent(tools, s, query(s), checks[s.name], is_tail=s.name in tails) for s in asked)
     )
+    found += [finding for finding, _ in recent]
     if not asked and not notes:
         todo = "Name the metrics of the rows, or look at the log: probes and signals alone can prove anything."
         found.append(Finding(check="evidence", mark="unknown", detail="no metric source feeds this policy", todo=todo))
-    return found
+    return _Evidence(found, lags, [s for _, samples in recent for s in samples])
 
 
-async def _recent(tools: Tools, source: Source, query: MetricQuery, checks: set[str], *, is_tail: bool) -> Finding:
+async def _recent(
+    tools: Tools, source: Source, query: MetricQuery, checks: set[str], *, is_tail: bool
+) -> tuple[Finding, Sequence[Sample]]:
     """Whether data came in the last ten minutes. A tail, which tells only of what happens from now on, proves itself
     by being opened."""
     name = f"metrics {source.name}"
     if is_tail:
-        return Finding(check=name, mark="ok", detail="readable: the live feed was not refused")
+        return Finding(check=name, mark="ok", detail="readable: the live feed was not refused"), ()
     try:
         async with asyncio.timeout(metering.QUERY_S):
             samples = await source.sample(query, now=tools.clock.now())
     except TimeoutError:
         detail = f"no answer within {metering.QUERY_S:.0f} s"
-        return Finding(check=name, mark="problem", detail=detail, todo="Try again; look at the source and the network.")
+        todo = "Try again; look at the source and the network."
+        return Finding(check=name, mark="problem", detail=detail, todo=todo), ()
     except WatchdogError as error:
-        return _refused(name, error)
+        return _refused(name, error), ()
     with_data = {s.check for s in samples if not isinstance(s.evidence, Missing)} & checks
     if with_data:
         absent = sorted(checks - with_data)
         note = f"; nothing for {listing(absent)}" if absent else ""
-        return Finding(check=name, mark="ok", detail=f"data in the last 10 minutes{note}")
+        return Finding(check=name, mark="ok", detail=f"data in the last 10 minutes{note}"), samples
     reasons = sorted({s.evidence.reason for s in samples if isinstance(s.evidence, Missing)})
     detail = f"no data in the last 10 minutes ({', '.join(reasons) or 'no series'})"
     todo = "Right for a service without traffic; else check project, names and queries in the policy."
-    return Finding(check=name, mark="unknown", detail=detail, todo=todo)
+    return Finding(check=name, mark="unknown", detail=detail, todo=todo), samples
