@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from watchdog.actions.fingerprint import fingerprint
+from watchdog.core.author import OURS
 from watchdog.core.journal import decode_mark, encode_mark
 from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Share, Split, Tag, TrialMark
 from watchdog.errors import PermanentError
@@ -24,7 +25,6 @@ TRIAL = "deploy-watchdog/trial"
 CLIENT_NAME = "run.googleapis.com/client-name"
 CLIENT_VERSION = "run.googleapis.com/client-version"
 LAST_MODIFIER = "serving.knative.dev/lastModifier"
-OUR_NAME = "deploy-watchdog"
 
 _IDLE = frozenset({"retired", "retiring", "reserve"})
 """Reasons of a revision that merely has no traffic: it is idle, not broken."""
@@ -64,6 +64,7 @@ def service_state(raw: Mapping[str, Any], key: ServiceKey) -> ServiceState:
         trial=_mark(_text(annotations.get(TRIAL))),
         last_modifier=_text(annotations.get(LAST_MODIFIER)),
         client_name=_text(annotations.get(CLIENT_NAME)),
+        client_version=_text(annotations.get(CLIENT_VERSION)),
         labels=_texts(metadata.get("labels")),
     )
 
@@ -237,7 +238,7 @@ def _draft(raw: Mapping[str, Any], resource_version: str, client_version: str) -
     if resource_version:
         metadata["resourceVersion"] = resource_version
     annotations = _own(metadata, "annotations")
-    annotations[CLIENT_NAME] = OUR_NAME
+    annotations[CLIENT_NAME] = OURS
     annotations[CLIENT_VERSION] = client_version
     return body, annotations
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from watchdog.core.author import NOBODY, Author
 from watchdog.core.model import (
     Deploy,
     Sample,
@@ -84,6 +85,8 @@ class Opened:
     """Journeys that cannot be run in this watch (`journey.NAME`), and why."""
     schemas: Mapping[str, str] = field(default_factory=dict)
     """Revision → the value of the label that the policy names in `rollback.schema_label`; absent where undeclared."""
+    author: Author = NOBODY
+    """Who wrote the service last when the watch opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +116,8 @@ class Probed:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficSeen:
     """The service's effective traffic as read. `newer` says that a revision created after the watched one serves,
-    `rolled_back` is the annotation a watchdog left, `settled` that the service has reconciled and is Ready."""
+    `rolled_back` is the annotation a watchdog left, `settled` that the service has reconciled and is Ready, `author`
+    who wrote the service last."""
 
     at: float
     split: Split
@@ -122,6 +126,7 @@ class TrafficSeen:
     rolled_back: str = ""
     settled: bool = True
     message: str = ""
+    author: Author = NOBODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

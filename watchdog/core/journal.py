@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from math import isfinite, nan
 from typing import Any
 
+from watchdog.core.author import Author
 from watchdog.core.events import (
     Event,
     Lag,
@@ -226,6 +227,7 @@ def _encode_opened(e: Opened) -> dict[str, Any]:
         "trial": None if e.trial is None else encode_mark(e.trial),
         "unable": dict(e.unable),
         "schemas": dict(e.schemas),
+        "author": list(e.author),
     }
 
 
@@ -258,6 +260,7 @@ def _decode_opened(at: float, b: Mapping[str, Any]) -> Opened:
         trial=decode_mark(b["trial"]) if b.get("trial") else None,  # journals from before there were trials lack it
         unable=b.get("unable", {}),
         schemas=b.get("schemas", {}),
+        author=Author(*b.get("author", ())),
     )
 
 
@@ -301,6 +304,7 @@ def encode(event: Event) -> tuple[str, int, dict[str, Any]]:
                 "rolled_back": event.rolled_back,
                 "settled": event.settled,
                 "message": event.message,
+                "author": list(event.author),
             }
         case Writing():
             body = {"after": encode_split(event.after), "trouble": event.trouble}
@@ -399,6 +403,7 @@ def _decode(kind: str, at: float, b: Mapping[str, Any]) -> Event:  # noqa: PLR09
                 rolled_back=b["rolled_back"],
                 settled=b["settled"],
                 message=b["message"],
+                author=Author(*b.get("author", ())),
             )
         case "traffic_writing":
             return Writing(at=at, after=decode_split(b["after"]), trouble=b["trouble"])

@@ -237,6 +237,7 @@ class ServiceState:
     """The annotation `deploy-watchdog/trial`, as it was written; whether it still holds, `trial_of` says."""
     last_modifier: str = ""
     client_name: str = ""
+    client_version: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def trial_of(self, revision: str) -> TrialMark | None:

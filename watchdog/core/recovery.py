@@ -3,7 +3,7 @@
 from dataclasses import replace
 from math import inf
 
-from watchdog.core import decide, messages, trial
+from watchdog.core import author, decide, messages, trial
 from watchdog.core.catalogue import Family, check_words
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed, TrafficSeen, Writing, Written
@@ -175,20 +175,19 @@ def traffic(step: Step, event: TrafficSeen) -> None:
         return
     left = rollback.after.percent_of(watch.revision)
     if rollback.restored_at is not None and event.split.percent_of(watch.revision) > left and not rollback.said:
-        _back_again(step, event.split)
+        _back_again(step, event)
 
 
-def _back_again(step: Step, split: Split) -> None:
+def _back_again(step: Step, event: TrafficSeen) -> None:
     watch = step.watch
     assert watch.rollback is not None  # noqa: S101 - the caller checked
     watch.rollback = replace(watch.rollback, said=True, stage="failed")
-    sentence = (
-        f"{watch.revision} serves again ({split}) after it was rolled back; somebody or some automation put it back."
-    )
+    who = author.who(event.author)
+    sentence = f"{watch.revision} serves again ({event.split}) after it was rolled back: {who} put it back."
     watch.outcome, watch.reason = Outcome.FAILED, sentence
     step.note("failed", sentence)
     step.announce("bad_revision_back", reason=sentence)
-    todo = f"Find out who put it back. To move traffic away again: {messages.by_hand(watch)}."
+    todo = f"{author.advice(event.author)} To move traffic away again: {messages.by_hand(watch)}."
     _failed(step, "Bad revision is back", sentence, todo, did="Nothing: the watchdog does not fight it.")
 
 

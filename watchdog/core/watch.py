@@ -11,6 +11,7 @@ from math import inf
 
 from watchdog.core import (
     alarms,
+    author,
     capacity,
     coverage,
     deadlines,
@@ -112,14 +113,15 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         moves.cut_over(step, event.cutover_at)
     if watch.known_bad:
         step.open_incident(f"Known bad revision serves again: {messages.place(watch)}", "error")
-        step.note("known_bad", f"{watch.revision} was rolled back before and serves again: watched without writing.")
-    step.notify(_opening(watch))
+        back = f"{watch.revision} was rolled back before, and {author.who(event.author)} put it back"
+        step.note("known_bad", f"{back}: watched without writing.")
+    step.notify(_opening(watch, event.author))
     trial.found(step, event)
     watch.due = deadlines.next_deadline(watch)
     return watch, tuple(step.commands)
 
 
-def _opening(watch: Watch) -> messages.Body:
+def _opening(watch: Watch, wrote: author.Author) -> messages.Body:
     mode = watch.rules.policy.rollback.mode
     says = {
         "automatic": f"A proven rollback criterion moves traffic back to {watch.target.split}.",
@@ -134,10 +136,11 @@ def _opening(watch: Watch) -> messages.Body:
             "opened",
             severity="error",
             title=f"Known bad revision serves again: {messages.place(watch)}: {watch.revision}",
-            happened=f"{watch.revision}{version} was rolled back before, and it serves again{by}.",
+            happened=f"{watch.revision}{version} was rolled back before, and {author.who(wrote)} put it back.",
             did="It is watched, and nothing is written: the watchdog does not fight whoever put it back.",
             over="No.",
-            todo=f"If that was not meant: {messages.by_hand(watch)}.",
+            todo=f"{author.advice(wrote)} If it was not meant: `watchdog rollback {watch.id} --reason …`, or "
+            f"{messages.by_hand(watch)}.",
             evidence=[("note", note) for note in watch.notes],
             incident="trigger",
             broadcast=True,

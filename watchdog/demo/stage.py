@@ -4,6 +4,7 @@ Revisions go by short names: `bad` is the revision `SERVICE-bad`.
 """
 
 import asyncio
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -90,12 +91,21 @@ class Stage:
         body = {"faults": list(faults), "restart_clock": True}
         await self.world.emulator("PUT", f"/emulator/revisions/{self.revision(name)}/faults", body)
 
-    async def move(self, *, tags: Mapping[str, str] | None = None, wait: bool = True, **traffic: int) -> None:
-        """Somebody moves traffic: `good=90, bad=10`; `LATEST` follows the newest revision."""
+    async def move(
+        self,
+        *,
+        tags: Mapping[str, str] | None = None,
+        wait: bool = True,
+        who: Mapping[str, str] | None = None,
+        **traffic: int,
+    ) -> None:
+        """Somebody moves traffic: `good=90, bad=10`; `LATEST` follows the newest revision. `who`: `by`, `client`,
+        `client_version`."""
         body: Json = {
             "service": self.service,
             "traffic": {n if n == "LATEST" else self.revision(n): p for n, p in traffic.items()},
             "wait": wait,
+            **(who or {}),
         }
         if tags is not None:
             body["tags"] = {tag: self.revision(name) for tag, name in tags.items()}
@@ -138,6 +148,20 @@ class Stage:
             for r in received
             if r["accepted"] and r["body"].get("event_action") == "trigger"
         ]
+
+    async def paged(self, title: str, *words: str, within_s: float = 60.0) -> None:
+        """Until somebody was paged under this title; the page must have these words."""
+        give_up = self.now() + within_s
+        while True:
+            received = (await self.world.emulator("GET", "/emulator/collectors/pagerduty"))["received"]
+            found = [json.dumps(r["body"]) for r in received if r["body"].get("event_action") == "trigger"]
+            page = next((text for text in reversed(found) if title in text), None)
+            if page is not None:
+                self.check(f"the page {title!r}", page, *words)
+                return
+            if self.now() > give_up:
+                raise OffScriptError(f"nobody was paged {title!r} within {within_s:.0f} s")
+            await self.pass_time(LOOK_EVERY_S)
 
     async def pass_time(self, seconds: float) -> None:
         """Nothing is done for so long."""

@@ -6,11 +6,11 @@
 | `POST /emulator/reset` | `{}` → 204: as freshly started; ports stay |
 | `GET /emulator/services` | → `{"services": [{project, region, name, url, generation, observed_generation, split, tags, conditions, latest_ready, latest_created, revisions: [{name, ready, image, version, faults}]}]}` |
 | `POST /emulator/services` | a release, as for deploy, of a service that does not exist yet; 201 |
-| `POST /emulator/deploy` | `{service, project?, region?, revision?, image?, env?, labels?, tag?, percent?, traffic?, ready?, faults?, usage?, deployer?, wait?}` → 201 `{revision, service, url, tag_url, split}`; `wait: true` answers when it is settled |
+| `POST /emulator/deploy` | `{service, project?, region?, revision?, image?, env?, labels?, tag?, percent?, traffic?, ready?, faults?, usage?, deployer?, annotations?, client?, client_version?, wait?}` → 201 `{revision, service, url, tag_url, split}`; `wait: true` answers when it is settled |
 | `PUT /emulator/revisions/{name}/faults` | `{faults: […], restart_clock?}` → `{faults}`: live; an empty list cures |
 | `PUT /emulator/revisions/{name}/usage` | `{cpu?, memory?, instances?, cpu_per_min?, memory_per_min?}` |
 | `POST /emulator/revisions/{name}/condemn` | `{reason?, message?}` → 204: not Ready from now on |
-| `POST /emulator/traffic` | `{service, traffic: {REV or "LATEST": percent}, tags?: {TAG: REV}, wait?}` → `{split, tags}` |
+| `POST /emulator/traffic` | `{service, traffic: {REV or "LATEST": percent}, tags?: {TAG: REV}, by?, client?, client_version?, wait?}` → `{split, tags}` |
 | `GET /emulator/traffic` | → `{"history": [{at, service, project, region, generation, split, tags}]}`, `?service=` |
 | `GET`, `PATCH /emulator/delays` | `{routing_delay_s?, startup_s?, startup_timeout_s?, propagation_s?}` |
 | `GET`, `POST`, `DELETE /emulator/admin-faults` | `{kind: status, latency, drop, race or unreachable; on?, count?, for_s?, status?, latency_s?, …}` |
@@ -168,7 +168,7 @@ class Control:
         body = await _body(request, Shift)
         director = self._stage.director
         service = director.service(body.service, project=body.project, region=body.region)
-        await director.move_traffic(service.key, body.traffic, tags=body.tags)
+        await director.move_traffic(service.key, body.traffic, tags=body.tags, by=body.by, client=body)
         if body.wait:
             await director.settle(service.key)
         return _json({"split": service.split(), "tags": service.tags()})

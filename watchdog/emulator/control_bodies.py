@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from watchdog.emulator.director import Release, ServiceName
+from watchdog.emulator.admin_edge import DEFAULT_ACTOR
+from watchdog.emulator.director import Client, Release, ServiceName
 from watchdog.emulator.faults import Fault
 from watchdog.emulator.load import LoadPlan
 
@@ -35,11 +36,12 @@ class Condemnation(Strict):
     message: str = "The container image or one of its secrets is gone."
 
 
-class Shift(ServiceName):
+class Shift(Client, ServiceName):
     """Body of traffic."""
 
     traffic: dict[str, Annotated[int, Field(ge=0, le=100)]]
     tags: dict[str, str] | None = None
+    by: str = DEFAULT_ACTOR
     wait: bool = False
 
 

@@ -34,7 +34,22 @@ class ServiceName(BaseModel):
     region: str | None = None
 
 
-class Release(ServiceName):
+class Client(BaseModel):
+    """With what somebody writes: the annotations `run.googleapis.com/client-name` and `…/client-version`. A client that
+    names none leaves those of the last one standing."""
+
+    client: str = ""
+    client_version: str = ""
+
+    def sign(self, body: Json) -> None:
+        """Put the names into a service that is about to be written."""
+        if self.client:
+            annotations = body["metadata"].setdefault("annotations", {})
+            annotations["run.googleapis.com/client-name"] = self.client
+            annotations["run.googleapis.com/client-version"] = self.client_version
+
+
+class Release(Client, ServiceName):
     """A revision to deploy, and how."""
 
     revision: str | None = None
@@ -55,6 +70,8 @@ class Release(ServiceName):
     usage: dict[str, float] = Field(default_factory=dict)
     """Fields of `ledger.InstanceUsage`."""
     deployer: str = DEFAULT_ACTOR
+    annotations: dict[str, str] = Field(default_factory=dict)
+    """Annotations of the service, beside those that it has."""
 
 
 class Director:
@@ -86,10 +103,10 @@ class Director:
             raise ApiError(400, f"service '{name}': there are several; add project and region")
         return found[0]
 
-    def revision(self, name: str) -> Revision:
-        """The revision of that name, in any service; `ApiError` 404."""
+    def revision(self, name: str, region: str | None = None) -> Revision:
+        """The revision of that name, in any service, or in any of a region; `ApiError` 404."""
         for revision in self.world.revisions.values():
-            if revision.name == name:
+            if revision.name == name and region in {None, revision.key.region}:
                 return revision
         raise ApiError(404, f"revision '{name}': there is none")
 
@@ -102,6 +119,8 @@ class Director:
             body = render_service(service)
             body["spec"]["template"] = _template(release)
             body["spec"]["traffic"] = _traffic_after(service, release)
+            body["metadata"]["annotations"] |= release.annotations
+            release.sign(body)
             revision = self._writer.replace(service.key, body, actor=release.deployer).revision
             if revision is None:
                 raise ApiError(409, f"revision '{release.revision}': it exists already, with the same configuration")
@@ -128,13 +147,27 @@ class Director:
         return revision
 
     async def move_traffic(
-        self, key: ServiceKey, traffic: dict[str, int], *, tags: dict[str, str] | None = None
+        self,
+        key: ServiceKey,
+        traffic: dict[str, int],
+        *,
+        tags: dict[str, str] | None = None,
+        by: str = DEFAULT_ACTOR,
+        client: Client | None = None,
     ) -> None:
         """Write a split (revision or LATEST → percent), as a person with `update-traffic` does; tags are kept."""
-        self.write_traffic(key, traffic, tags=tags)
+        self.write_traffic(key, traffic, tags=tags, by=by, client=client)
         await self._splitter.open_all()
 
-    def write_traffic(self, key: ServiceKey, traffic: dict[str, int], *, tags: dict[str, str] | None = None) -> None:
+    def write_traffic(
+        self,
+        key: ServiceKey,
+        traffic: dict[str, int],
+        *,
+        tags: dict[str, str] | None = None,
+        by: str = DEFAULT_ACTOR,
+        client: Client | None = None,
+    ) -> None:
         """`move_traffic` without waiting for the ports of new tags."""
         service = self.world.services[key]
         kept = service.tags() if tags is None else tags
@@ -142,7 +175,8 @@ class Director:
         entries += [{**_target(name), "tag": tag} for tag, name in kept.items()]
         body = render_service(service)
         body["spec"]["traffic"] = entries
-        self._writer.replace(key, body, actor=DEFAULT_ACTOR)
+        (client or Client()).sign(body)
+        self._writer.replace(key, body, actor=by)
 
     def race(self, key: ServiceKey, traffic: dict[str, int] | None) -> None:
         """Somebody else writes: a split, or only an annotation that changes the resourceVersion."""
@@ -182,10 +216,11 @@ class Director:
         return release.model_copy(update={"revision": f"{service.key.name}-{service.revisions_made + 1:05d}-{suffix}"})
 
     def _create(self, release: Release) -> Service:
-        body = {
-            "metadata": {"name": release.service},
+        body: Json = {
+            "metadata": {"name": release.service, "annotations": dict(release.annotations)},
             "spec": {"template": _template(release), "traffic": _traffic_of_new(release)},
         }
+        release.sign(body)
         project, region = release.project or "barq-fleet", release.region or self.world.default_region
         return self._writer.create(project, region, body, actor=release.deployer)
 

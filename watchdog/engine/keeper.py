@@ -25,7 +25,7 @@ from watchdog.engine.discovery import Discovery
 from watchdog.engine.idle import IdleProbing
 from watchdog.engine.journalist import Journalist
 from watchdog.engine.letters import LETTERS_EVERY_S, Letters
-from watchdog.engine.opening import Notice, open_watch, revisions_of
+from watchdog.engine.opening import Notice, author_of, open_watch, revisions_of
 from watchdog.engine.pin import Pin
 from watchdog.engine.runner import Hooks, WatchRunner
 from watchdog.engine.tagging import Tagger
@@ -501,6 +501,7 @@ class Keeper:
                 rolled_back=state.rolled_back,
                 settled=settled,
                 message=state.ready_message,
+                author=author_of(state),
             )
             changed = not state.split.same_traffic(r.watch.split) or state.tags != r.watch.tags
             waiting = r.watch.rollback is not None and r.watch.rollback.restored_at is None

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from watchdog.core import traffic
+from watchdog.core.author import Author
 from watchdog.core.catalogue import check_words
 from watchdog.core.events import Opened, Target
 from watchdog.core.model import SAFE_LABEL, Deploy, RevisionState, ServiceKey, ServiceState, Split, tags_by_revision
@@ -47,6 +48,11 @@ async def revisions_of(tools: Tools, key: ServiceKey) -> Sequence[RevisionState]
         return await tools.traffic.revisions(key)
     except (TemporaryError, PermanentError):
         return ()
+
+
+def author_of(state: ServiceState) -> Author:
+    """Who wrote the service last."""
+    return Author(state.last_modifier, state.client_name, state.client_version)
 
 
 async def open_watch(
@@ -127,6 +133,7 @@ async def open_watch(
         known_bad=notice.observe,
         rolled_back=state.rolled_back,
         trial=mark if policy.rollback.mode != "observe" else None,
+        author=author_of(state),
         schemas=_schemas(policy, revisions, {revision, *target.split.revisions}),
         link=f"{tools.page_url}/watches/{watch_id}" if tools.page_url else "",
         expected_version=_version(policy, found),

@@ -147,6 +147,8 @@ class Restorer:
         watch = self.watch
         if self._by_person or trial.of_rollback(watch) is not None:  # trial and whole are one rollback in the budget
             return None
+        if watch.known_bad:  # nothing is written in any case: a cooldown would be the wrong reason to give
+            return None
         over = budget(self.service(), watch.rules.policy, target=watch.target.revision, at=now)
         return self._written("refused", over[0], retry_at=over[1]) if over is not None else None
 

@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from watchdog.actions.knative import CLIENT_NAME, LOCATION_LABEL, OUR_NAME
+from watchdog.actions.knative import CLIENT_NAME, LOCATION_LABEL
+from watchdog.core.author import OURS
 from watchdog.core.model import ServiceKey
 
 _RESOURCE: Final = re.compile(r"(?:namespaces/([^/]+)|projects/([^/]+)/locations/([^/]+))/services/([^/]+)$")
@@ -37,7 +38,7 @@ def change_of(entry: Mapping[str, Any]) -> Change | None:
     if payload.get("serviceName") != "run.googleapis.com" or _mapping(payload.get("status")).get("code"):
         return None
     service = _service(entry, payload, response)
-    if service is None or _client(response) == OUR_NAME:
+    if service is None or _client(response) == OURS:
         return None
     if _ready(payload, response):
         what = "ready"
