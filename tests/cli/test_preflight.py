@@ -163,3 +163,12 @@ async def test_what_must_be_well_before_a_deploy_is_asked_as_well(command: list[
         code, found, said = await preflight(cloud, command, tmp_path, "--max-backup-age", "1d", policy=BEFORE_A_DEPLOY)
     assert (code, found["production"]["state"], found["backup barq-fleet-db"]["state"]) == (0, "ok", "ok"), said
     assert "no row is broken" in found["production"]["detail"]
+
+
+async def test_a_service_that_spans_regions_is_not_ready_for_automatic(command: list[str], tmp_path: Path) -> None:
+    async with running_cloud() as cloud:
+        cloud.service.annotations["run.googleapis.com/regions"] = "us-central1,europe-west1"
+        code, found, _ = await preflight(cloud, command, tmp_path)
+        assert code == 11
+        assert found["mode"]["state"] == "problem"
+        assert "acts as approve" in found["mode"]["detail"]

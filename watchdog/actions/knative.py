@@ -24,6 +24,7 @@ ROLLED_BACK = "deploy-watchdog/rolled-back"
 TRIAL = "deploy-watchdog/trial"
 CLIENT_NAME = "run.googleapis.com/client-name"
 CLIENT_VERSION = "run.googleapis.com/client-version"
+REGIONS = "run.googleapis.com/regions"
 LAST_MODIFIER = "serving.knative.dev/lastModifier"
 
 _IDLE = frozenset({"retired", "retiring", "reserve"})
@@ -65,6 +66,7 @@ def service_state(raw: Mapping[str, Any], key: ServiceKey) -> ServiceState:
         last_modifier=_text(annotations.get(LAST_MODIFIER)),
         client_name=_text(annotations.get(CLIENT_NAME)),
         client_version=_text(annotations.get(CLIENT_VERSION)),
+        spans=tuple(r.strip() for r in _text(annotations.get(REGIONS)).split(",") if r.strip()),
         labels=_texts(metadata.get("labels")),
     )
 

@@ -238,6 +238,8 @@ class ServiceState:
     last_modifier: str = ""
     client_name: str = ""
     client_version: str = ""
+    spans: tuple[str, ...] = ()
+    """The regions of a service that is one resource in several; empty for one that stands in a region of its own."""
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def trial_of(self, revision: str) -> TrialMark | None:

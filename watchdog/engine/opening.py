@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from watchdog.core import traffic
+from watchdog.core import multi_region, traffic
 from watchdog.core.author import Author
 from watchdog.core.catalogue import check_words
 from watchdog.core.events import Opened, Target
@@ -83,6 +83,9 @@ async def open_watch(
     )
     if notice.observe:
         policy = policy.model_copy(update={"rollback": policy.rollback.model_copy(update={"mode": "observe"})})
+    refused = multi_region.why_not_automatic(policy, state)
+    policy = multi_region.bounded(policy, state)
+    notes = [*([refused] if refused is not None else []), *notes]
     left_out = unable(tools, policy)
     notes += [f"{check_words(name).capitalize()} is not run: {why}." for name, why in left_out.items()]
     notes += opening_notes.notes(

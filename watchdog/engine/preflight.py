@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from watchdog.core import traffic
+from watchdog.core import multi_region, traffic
 from watchdog.core.events import Lag
 from watchdog.core.model import Missing, RevisionState, Sample, ServiceKey, ServiceState, Split, tags_by_revision
 from watchdog.core.policy import Policy
@@ -48,18 +48,18 @@ async def preflight(
     now = tools.clock.now()
     saved = [] if backups is None else await backed_up(backups, policy, most_s=backup_s, now=now)
     if state is None:
-        return [*read, *allowed, *_mode(policy), *saved]
+        return [*read, *allowed, *_mode(policy, state), *saved]
     try:
         revisions: Sequence[RevisionState] = await tools.traffic.revisions(key)
     except WatchdogError as error:
         why = _refused("run.revisions.list", error)
-        return [*read, why, *allowed, *_mode(policy), *await _answers(tools, policy, state), *saved]
+        return [*read, why, *allowed, *_mode(policy, state), *await _answers(tools, policy, state), *saved]
     read.append(Finding(check="run.revisions.list", mark="ok", detail=f"{len(revisions)} revisions"))
     watched = _serving(state, revisions)
     targets = list(_target(policy, service, state, revisions, watched, tools.clock.now()))
     probes, metrics = await asyncio.gather(_answers(tools, policy, state), _metrics(tools, policy, state, watched))
     stable = await steady(tools, policy, service, state, metrics.lags, metrics.samples)
-    return [*read, *allowed, *_mode(policy), *targets, *probes, *metrics.found, *stable, *saved]
+    return [*read, *allowed, *_mode(policy, state), *targets, *probes, *metrics.found, *stable, *saved]
 
 
 def _serving(state: ServiceState, revisions: Sequence[RevisionState]) -> str:
@@ -116,7 +116,12 @@ async def _allowed(rights: Rights, policy: Policy, key: ServiceKey) -> list[Find
     return found
 
 
-def _mode(policy: Policy) -> Iterator[Finding]:
+def _mode(policy: Policy, state: ServiceState | None) -> Iterator[Finding]:
+    refused = multi_region.why_not_automatic(policy, state) if state is not None else None
+    if refused is not None:
+        todo = "Set rollback.mode: approve, so that the policy says what happens; or deploy a service in each region."
+        yield Finding(check="mode", mark="problem", detail=refused, todo=todo)
+        return
     said = {
         "observe": "observe: it tells what it would do and moves nothing",
         "approve": "approve: a person is asked before traffic moves",
