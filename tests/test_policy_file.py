@@ -140,7 +140,7 @@ def test_the_schema_knows_the_keys_that_a_section_needs_and_the_reserved_ones() 
     schema = json.loads(schema_text())
 
     assert schema["required"] == ["version", "service"]
-    assert schema["$defs"]["CriterionFile"]["required"] == ["metric", "target", "action"]
+    assert schema["$defs"]["CriterionFile"]["required"] == ["metric", "target"]
     assert "journeys" in schema["properties"]
     assert "tag" in schema["$defs"]["RollbackFile"]["properties"]
     assert "json" in schema["$defs"]["ExpectFile"]["properties"]

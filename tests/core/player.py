@@ -19,8 +19,8 @@ from watchdog.core.traffic import partial
 
 Answers = Callable[[str, float], ProbeAnswer]
 """What a path answers to the probe of this name that is sent at this time."""
-Traffic = Callable[[float], tuple[float, float]]
-"""Bad and total requests of the 5 s (or of the feed's period) that end at this time."""
+Traffic = Callable[[float], tuple[Any, ...]]
+"""What `Counts` is made of: bad and total requests of the 5 s (or of the feed's period) that end at this time."""
 
 
 def well(name: str, at: float) -> ProbeAnswer:
@@ -209,7 +209,7 @@ class Player:
             self._counted(control, world.control_requests(end))
         self._at(end + world.period_s, self._count)
 
-    def _counted(self, revision: str, counts: tuple[float, float]) -> None:
+    def _counted(self, revision: str, counts: tuple[Any, ...]) -> None:
         end, world = self.now, self.world
         sample = Sample(
             source=world.source,

@@ -186,6 +186,7 @@ WHOLE += [TrafficSeen(at=T0, split=Split.of({"a": 100})), Written(at=T0, result=
 OPTIONAL = {("watch_opened", "policy"), ("watch_opened", "before"), ("watch_opened", "trial")}
 OPTIONAL |= {("watch_opened", "known_bad"), ("watch_opened", "rolled_back"), ("watch_opened", "unable")}
 OPTIONAL |= {("watch_opened", "schemas"), ("watch_opened", "author"), ("traffic_seen", "author")}
+OPTIONAL |= {("watch_opened", "past")}
 OPTIONAL |= {("watch_opened", "expected_version")}
 """Keys that older journals may lack."""
 REQUIRED = [

@@ -118,8 +118,9 @@ class World:
 
 
 def at(samples: Sequence[Sample], check: str) -> dict[float, Evidence]:
-    """Start after `T0` → evidence of `check`."""
-    return {s.start - T0: s.evidence for s in samples if s.check == check}
+    """Start after `T0` → evidence of `check`, without who was behind it."""
+    found = {s.start - T0: s.evidence for s in samples if s.check == check}
+    return {start: replace(e, origins=()) if isinstance(e, Counts) else e for start, e in found.items()}
 
 
 def total(found: dict[float, Evidence]) -> tuple[float, float]:

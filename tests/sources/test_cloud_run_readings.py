@@ -28,13 +28,18 @@ EMPTY = Histogram.of((0.1, 0.5), (), mean=0.0, total=0)
 def test_counts_that_are_no_numbers_spoil_the_period(value: Number | None, reason: str) -> None:
     values = [({"response_code_class": "2xx"}, 10), ({"response_code_class": "5xx"}, value)]
 
-    assert judge_requests(values, 60.0, ()) == dict.fromkeys(("error_rate", "request_rate"), Missing(reason))
+    checks = ("error_rate", "request_rate", "client_error_rate")
+    assert judge_requests(values, 60.0, ()) == dict.fromkeys(checks, Missing(reason))
 
 
 def test_a_class_without_a_name_counts_as_a_request() -> None:
-    values = [({}, 5), ({"response_code_class": "5xx"}, 1)]
+    values = [({}, 5), ({"response_code_class": "5xx"}, 1), ({"response_code_class": "4xx"}, 3)]
 
-    assert judge_requests(values, 60.0, ()) == {"error_rate": Counts(1, 6), "request_rate": Value(0.1)}
+    assert judge_requests(values, 60.0, ()) == {
+        "error_rate": Counts(1, 9),
+        "request_rate": Value(0.15),
+        "client_error_rate": Counts(3, 9),
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Alarms and signals into action: go after a rollback, or ask a person."""
 
-from watchdog.core import capacity, decide, evaluate, hard_down, messages, quiet, trial, verdicts, versus
+from watchdog.core import capacity, decide, evaluate, hard_down, messages, one_caller, quiet, trial, verdicts, versus
 from watchdog.core.catalogue import Family
 from watchdog.core.decide import Step
 from watchdog.core.events import Signalled
@@ -62,7 +62,12 @@ def pursue(step: Step) -> None:
         if rule.family is Family.PROBES and verdicts.has_ceased(watch, i):
             verdicts.settle(watch, i)  # it was raised while something else was in the way, and has not failed since
             continue
-        trigger = Trigger(criterion=rule.label, sentence=state.reason, rule=i, at=watch.at, bad_share=state.bad_share)
+        named = one_caller.judged(step, i)
+        if named is None:
+            continue
+        trigger = Trigger(
+            criterion=rule.label, sentence=state.reason + named, rule=i, at=watch.at, bad_share=state.bad_share
+        )
         if rule.family is Family.PROBES and hard_down.at_the_edge(watch, state.check):
             hard_down.hold_edge(step, trigger)
         elif rule.family is not Family.PROBES or not capacity.explains_share(step, trigger):
@@ -72,6 +77,10 @@ def pursue(step: Step) -> None:
 def _advise(step: Step, index: int, sentence: str) -> None:
     """A row that asks for a person, not for a rollback."""
     watch = step.watch
+    named = one_caller.judged(step, index)
+    if named is None:
+        return
+    sentence += named
     rule, state = watch.rules.rules[index], watch.verdicts[index]
     watch.verdicts = (*watch.verdicts[:index], state._replace(decided=True), *watch.verdicts[index + 1 :])
     verb = {Action.INVESTIGATE: "Investigate", Action.SCALE_UP: "Scale up"}[rule.row.action]

@@ -28,6 +28,11 @@ def broken(bad: float, total: float, p0: float) -> bool:
     return total > 0.0 and bad / total > p0 and total * _divergence(bad / total, p0) >= SURE
 
 
+def kept(bad: float, total: float, limit: float) -> bool:
+    """Whether `bad` of `total` prove a share below `limit`, as surely."""
+    return total > 0.0 and bad / total < limit and total * _divergence(bad / total, limit) >= SURE
+
+
 def upper(bad: float, total: float) -> float:
     """The largest share that `bad` of `total` leave likely: Chernoff's upper 95 % bound, by bisection."""
     found = bad / total

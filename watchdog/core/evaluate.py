@@ -86,10 +86,12 @@ def own_counts(watch: Watch, sample: Sample) -> tuple[int, int]:
     lo = bisect_left(own, (sample.start, inf))
     hi = bisect_left(own, (sample.end,))
     if sample.check == "error_rate":
-        return sum(r[1] for r in own[lo:hi]), hi - lo
+        return sum(r.bad for r in own[lo:hi]), hi - lo
+    if sample.check == "client_error_rate":
+        return sum(r.client_error for r in own[lo:hi]), hi - lo
     if sample.check.startswith("slower_than_"):
         limit = limit_of(sample.check)
-        return sum(r[2] > limit for r in own[lo:hi]), hi - lo
+        return sum(r.took_s > limit for r in own[lo:hi]), hi - lo
     return 0, 0
 
 
@@ -200,7 +202,8 @@ def _alarm(
             quiet_from=series.judged,
             proof_s=rung.slot_s + max(found.until - found.since, rung.slot_s * rung.cap_slots),
             bad_share=bad_share,
-            decided=state.decided and rule.row.action is not Action.ROLLBACK,
+            decided=state.decided and rule.row.action is not Action.ROLLBACK and not state.one_caller,
+            one_caller="",
         )
         verdicts.put(watch, index, counted)
         verdicts.raise_alarm(watch, index, sentence, source=source, check=check)

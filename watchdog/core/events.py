@@ -12,6 +12,7 @@ from watchdog.core.model import (
     Tag,
     TrialMark,
 )
+from watchdog.core.origins import Past
 from watchdog.core.probing import ProbeAnswer, Purpose, Role
 
 
@@ -87,6 +88,8 @@ class Opened:
     """Revision → the value of the label that the policy names in `rollback.schema_label`; absent where undeclared."""
     author: Author = NOBODY
     """Who wrote the service last when the watch opened."""
+    past: tuple[Past, ...] = ()
+    """Who was behind the bad requests of the revision before, in the hour before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

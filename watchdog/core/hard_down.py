@@ -13,7 +13,7 @@ from watchdog.core.decide import Step
 from watchdog.core.events import Probed
 from watchdog.core.model import Action, Failed, Missing, Passed, Sample, Severity, State, Verdict
 from watchdog.core.policy import JourneyConfig
-from watchdog.core.probing import ProbeAnswer, Role
+from watchdog.core.probing import OwnRequest, ProbeAnswer, Role
 from watchdog.core.rules import PROBE_SOURCE, Rule
 from watchdog.core.state import Confirmation, ProbeState, Trigger, Watch
 from watchdog.core.text import share, span
@@ -74,8 +74,8 @@ def _remember(watch: Watch, event: Probed) -> None:
         requests = [(s.ended_at, s.status, s.ended_at - s.started_at) for s in answer.steps]
     if own and own[0][0] < event.at - 2 * evaluate.KEEP_OWN_S:
         own = own[bisect_left(own, (event.at - evaluate.KEEP_OWN_S,)) :]
-    sent = [(at, status >= 500, took) for at, status, took in requests if status is not None]
-    in_order = not own or own[-1][0] <= sent[0][0]
+    sent = [OwnRequest(at, s >= 500, took, 400 <= s < 500) for at, s, took in requests if s is not None]
+    in_order = not own or own[-1].at <= sent[0].at
     watch.own_requests = (*own, *sent) if in_order else tuple(sorted((*own, *sent)))
 
 

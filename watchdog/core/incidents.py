@@ -21,7 +21,8 @@ CALM_S = 300.0
 def broken(watch: Watch) -> str | None:
     """What still is as it was when somebody was paged, in a few words; None when nothing is."""
     for rule, state in zip(watch.rules.rules, watch.verdicts, strict=True):
-        if state.alarmed_at is not None and _pages(rule.row.action, rule.row.table, rule.row.severity):
+        pages = _pages(rule.row.action, rule.row.table, rule.row.severity) and not state.one_caller
+        if state.alarmed_at is not None and pages:
             return rule.label
     failing = next((n for n, c in watch.confirmations.items() if c.failures), None)
     failing = failing or next((n for n, p in watch.probes.items() if p.streak and watch.probe(n).critical), None)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from math import isfinite, nan
 from typing import Any
 
+from watchdog.core import origins
 from watchdog.core.author import Author
 from watchdog.core.events import (
     Event,
@@ -102,10 +103,12 @@ def decode_mark(b: Mapping[str, Any]) -> TrialMark:
 
 def _encode_evidence(e: Evidence) -> list[Any]:
     match e:
-        case Counts(bad, total, ()):
+        case Counts(bad, total, (), ()):
             return ["c", bad, total]
-        case Counts(bad, total, kinds):
+        case Counts(bad, total, kinds, ()):
             return ["c", bad, total, dict(kinds)]
+        case Counts(bad, total, kinds, rows):
+            return ["c", bad, total, dict(kinds), origins.encode(rows)]
         case Value(x):
             return ["v", x if isfinite(x) else None]  # JSON has no NaN
         case Passed():
@@ -120,9 +123,9 @@ def _decode_evidence(row: list[Any]) -> Evidence:
     match row:
         case ["c", bad, total]:
             return Counts(_number(bad), _number(total))
-        case ["c", bad, total, dict(kinds)]:
+        case ["c", bad, total, dict(kinds), *rows]:
             named = tuple(sorted((str(k), _number(n)) for k, n in kinds.items()))
-            return Counts(_number(bad), _number(total), named)
+            return Counts(_number(bad), _number(total), named, origins.decode(rows[0]) if rows else ())
         case ["v", None]:
             return Value(nan)
         case ["v", x]:
@@ -228,6 +231,7 @@ def _encode_opened(e: Opened) -> dict[str, Any]:
         "unable": dict(e.unable),
         "schemas": dict(e.schemas),
         "author": list(e.author),
+        "past": [[p.check, p.since, p.until, origins.encode(p.rows)] for p in e.past],
     }
 
 
@@ -261,6 +265,7 @@ def _decode_opened(at: float, b: Mapping[str, Any]) -> Opened:
         unable=b.get("unable", {}),
         schemas=b.get("schemas", {}),
         author=Author(*b.get("author", ())),
+        past=tuple(origins.Past(c, s, u, origins.decode(rows)) for c, s, u, rows in b.get("past", ())),
     )
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from watchdog.core.origins import Origin
+
 SAFE_LABEL = "watchdog-rollback-safe"
 """The label of a revision that says whether it may be rolled back: "true" or "false"."""
 
@@ -76,11 +78,12 @@ class Outcome(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Counts:
     """`bad` among `total` events in the sample's interval. `kinds` tells how the bad ones failed (`500`, `503`, …), in
-    order of their names, where the source knows it."""
+    order of their names, and `origins` who was behind them, where the source knows it."""
 
     bad: float
     total: float
     kinds: tuple[tuple[str, float], ...] = ()
+    origins: tuple[Origin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,12 +209,12 @@ class MetricFile(Section):
 class CriterionFile(Section):
     """One row of the success or window criteria: Metric | Target | Action if failed."""
 
-    required: ClassVar = {"metric": "error_rate", "target": '"< 1%"', "action": "rollback"}
+    required: ClassVar = {"metric": "error_rate", "target": '"< 1%"'}
     metric: str | None = None
     target: ConditionText | None = None
     """What must hold."""
     action: Actions | None = None
-    """What to do when it does not."""
+    """What to do when it does not; of some metrics `investigate` where nothing is said."""
     alpha: Alpha | None = None
     """This row's own chance of a false alarm over the whole watch."""
     note: Note | None = None
@@ -224,12 +224,13 @@ class CriterionFile(Section):
 class AlertFile(Section):
     """One row of the alert thresholds: Alert | Warning | Critical | Action."""
 
-    required: ClassVar = {"metric": "error_rate", "action": "[investigate, rollback]"}
+    required: ClassVar = {"metric": "error_rate"}
     metric: str | None = None
     warning: ConditionText | None = None
     critical: ConditionText | None = None
     action: Actions | None = None
-    """One for both, or two: the first for warning, the second for critical."""
+    """One for both, or two: the first for warning, the second for critical. Of some metrics `investigate` where nothing
+    is said."""
     alpha: Alpha | None = None
     """This row's own chance of a false alarm over the whole watch."""
     note: Note | None = None

@@ -5,11 +5,11 @@ is refused here, while somebody is looking at the file.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from watchdog.core.catalogue import HEALTH_CHECK, JOURNEYS, Dimension, Family
+from watchdog.core.catalogue import HEALTH_CHECK, INVESTIGATED, JOURNEYS, Dimension, Family, canonical_name
 from watchdog.core.conditions import format_quantity, parse_condition, quoted
 from watchdog.core.findings import Findings, Path, format_path
 from watchdog.core.model import Action, Condition, Row, Severity, Table, Window
@@ -43,12 +43,13 @@ class RowCompiler:
                 (*path, "alpha"), "journeys are judged by confirm, not by a meter: they have no alpha"
             )
         condition = self._condition(read.target, (*path, "target"), measure, target=True)
-        if read.action and len(read.action) > 1:
+        actions = self._actions(read, path, "rollback")
+        if len(actions) > 1:
             self.findings.problem(
                 (*path, "action"), "a criterion has one action: only alerts have a warning and a critical"
             )
-        if measure and self._is_new(prefix, measure.name, path) and condition and read.action:
-            action = read.action[0]
+        if measure and self._is_new(prefix, measure.name, path) and condition and actions:
+            action = actions[0]
             self._add(
                 Row(
                     id=f"{prefix}.{measure.name}",
@@ -80,7 +81,7 @@ class RowCompiler:
             self.findings.problem(path, 'has neither warning nor critical; write for example warning: "> 0.5%"')
         conditions = {s: self._condition(texts[s], (*path, s.value), measure, target=False) for s in given}
         self._compare(conditions, path)
-        actions = read.action or ()
+        actions = self._actions(read, path, "[investigate, rollback]")
         if len(actions) == 2 and len(given) == 1:
             self.findings.problem(
                 (*path, "action"),
@@ -171,6 +172,15 @@ class RowCompiler:
             )
         elif measure.name == HEALTH_CHECK and not self.vocabulary.critical_probes:
             self.findings.problem(path, "health_check can never be failing: every probe says critical: false")
+
+    def _actions(self, read: CriterionFile | AlertFile, path: Path, example: str) -> Sequence[Action]:
+        """What a row asks for; a metric that seldom speaks of the release alone asks for a person by itself."""
+        if read.action or "action" in read.spoilt:
+            return read.action or ()
+        if canonical_name((read.metric or "").strip()) in INVESTIGATED:
+            return (Action.INVESTIGATE,)
+        self.findings.problem((*path, "action"), f"is missing; write for example action: {example}")
+        return ()
 
     def _measure(self, metric: str | None, path: Path) -> Measure | None:
         if metric is None:

@@ -24,6 +24,8 @@ _TITLES: Final = {
     Table.IMMEDIATE: "Rollback immediately if",
     Table.CHECK: "Checks: what must pass",
 }
+_FAIL: Final = {"client_error_rate": "are answered 4xx"}
+"""What a bad request does, where it does not just fail."""
 _MODES: Final = {
     "automatic": "rolls back by itself",
     "approve": "asks a person before it rolls back",
@@ -51,9 +53,10 @@ def breach_of(policy: Policy, row: Row) -> str:
     if kind is Family.PROBES:
         return f"more than {format_share(p0 or 0.0)} of probes fail"
     if kind is Family.ERRORS:
+        fail = _FAIL.get(row.metric, "fail")
         if p0 is None:
-            return f"{condition.value:g} times more requests fail than before the deploy"
-        return f"more than {format_share(p0)} of requests fail"
+            return f"{condition.value:g} times more requests {fail} than before the deploy"
+        return f"more than {format_share(p0)} of requests {fail}"
     limit = (
         f"{condition.value:g} times before the deploy"
         if condition.relative

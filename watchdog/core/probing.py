@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from watchdog.core.model import Evidence, Failed, Missing, Passed
 
@@ -25,6 +26,18 @@ class Purpose(StrEnum):
     CONFIRM = "confirm"
     WARM = "warm"
     VERIFY = "verify"
+
+
+class OwnRequest(NamedTuple):
+    """One request of ours that the watched revision answered."""
+
+    at: float
+    """When it ended, Unix seconds."""
+    bad: bool
+    """Answered 5xx."""
+    took_s: float
+    client_error: bool = False
+    """Answered 4xx."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

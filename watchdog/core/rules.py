@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import inf
 from operator import ge, gt, le, lt
 
-from watchdog.core.before import worse_than
+from watchdog.core.before import MOST, worse_than
 from watchdog.core.catalogue import CHECK_PREFIX, JOURNEYS, Family, family, quantile
 from watchdog.core.events import Lag
 from watchdog.core.model import Action, Row, Severity
@@ -267,7 +267,7 @@ def _compile(
     if kind is Family.GAUGE or threshold is None:
         return Rule(row=row, family=kind, checks=(row.metric,), threshold=threshold)
     if kind is Family.ERRORS:
-        checks, p0 = (row.metric,), threshold
+        checks, p0 = (row.metric,), min(MOST, threshold)  # three times of a half is more than everything
     else:
         slower = limit_check(threshold) + (UPPER if row.severity is Severity.WARNING else "")
         checks, p0 = (slower, row.metric), 1.0 - quantile(row.metric)

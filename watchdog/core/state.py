@@ -13,9 +13,10 @@ from watchdog.core.cover import Cover
 from watchdog.core.events import Target
 from watchdog.core.load import NO_LOAD, Load
 from watchdog.core.model import Action, Deploy, Outcome, Split, State, Tag, Verdict, Window, tags_by_revision
+from watchdog.core.origins import Past, Seen
 from watchdog.core.paging import Level
 from watchdog.core.policy import ConfirmConfig, JourneyConfig, ProbeConfig, WindowConfig
-from watchdog.core.probing import ProbeAnswer, Role
+from watchdog.core.probing import OwnRequest, ProbeAnswer, Role
 from watchdog.core.rules import Rules
 from watchdog.core.series import Series
 from watchdog.core.trend import Trend
@@ -52,6 +53,8 @@ class RuleState(NamedTuple):
     sampled_at: float | None = None
     decided: bool = False
     """The row's action was taken for the present alarm, or is not wanted."""
+    one_caller: str = ""
+    """Why the present alarm is one caller's and not the release's; empty where it is not."""
 
 
 class Signed(NamedTuple):
@@ -333,6 +336,11 @@ class Watch:
     """Rolled back before and serving again: watched without writing."""
     rolled_back_before: str = ""
     """What the rolled-back annotation named when the watch opened."""
+    past: tuple[Past, ...] = ()
+    origins: Mapping[tuple[str, str, str], tuple[Seen, ...]] = field(default_factory=dict)
+    """By source, check and revision: who was behind the bad requests lately."""
+    told_callers: Mapping[str, float] = field(default_factory=dict)
+    """Who was named as the one caller, and when last."""
     streams: Mapping[tuple[str, str, str], Stream] = field(default_factory=dict)
     """By source, check and scope (a window's name for rows of `window_criteria`, else empty)."""
     slots_due: float = inf
@@ -349,7 +357,7 @@ class Watch:
     verdicts: tuple[RuleState, ...] = ()
     probes: Mapping[str, ProbeState] = field(default_factory=dict)
     load: Load = NO_LOAD
-    own_requests: tuple[tuple[float, bool, float], ...] = ()
+    own_requests: tuple[OwnRequest, ...] = ()
     """Our own probes that reached the revision lately: (ended_at, whether 5xx, latency in s), for subtraction."""
     confirmations: Mapping[str, Confirmation] = field(default_factory=dict)
     controls_answered: frozenset[str] = frozenset()

@@ -46,7 +46,7 @@ def say(watch: Watch, rules: tuple[int, ...], over: Sequence[int] = ()) -> None:
             state = _waiting(watch, i, rule, state)
         verdict, reason, cleared = _verdict(watch, i, rule, state)
         if cleared:
-            state = state._replace(alarmed_at=None, decided=False)
+            state = state._replace(alarmed_at=None, decided=False, one_caller="")
         if verdict is not state.verdict or cleared or (reason != state.reason and verdict is not Verdict.PASS):
             since = watch.at if verdict is not state.verdict else state.since
             put(watch, i, state._replace(verdict=verdict, reason=reason, since=since))
@@ -97,7 +97,7 @@ def _verdict(  # noqa: PLR0911 - one case a return
     """The verdict, its reason, and whether an alarm has cleared."""
     if rule.why_not:
         return Verdict.INCONCLUSIVE, rule.why_not, False
-    alarmed = Verdict.WARN if rule.row.severity is Severity.WARNING else Verdict.FAIL
+    alarmed = Verdict.WARN if rule.row.severity is Severity.WARNING or state.one_caller else Verdict.FAIL
     if rule.family is Family.JOURNEYS:
         return (alarmed, state.reason, False) if state.alarmed_at is not None else (*_journeys_say(watch, rule), False)
     gauge = index not in watch.counted

@@ -23,6 +23,7 @@ from watchdog.core import (
     incidents,
     messages,
     moves,
+    one_caller,
     operators,
     recovery,
     trial,
@@ -88,6 +89,7 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         sick_before=event.sick_before,
         known_bad=event.known_bad,
         schemas=event.schemas,
+        past=event.past,
         rolled_back_before=event.rolled_back,
         verdicts=tuple(RuleState(since=event.at, reason=r.why_not or "no evidence yet") for r in rules.rules),
         probes={name: ProbeState(armed=name in armed) for name in (*policy.probes, *rules.journeys)},
@@ -240,6 +242,7 @@ def _sample(step: Step, sample: Sample) -> None:
             recovery.sampled(step, sample)
         return
     trial.sampled(step, sample)
+    one_caller.remember(watch, sample)
     if not sample.revision or sample.revision == watch.revision:
         watch.load = watch.load.plus(sample)
         alarms.act(step, evaluate.fold(watch, sample))

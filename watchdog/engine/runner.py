@@ -377,7 +377,7 @@ class WatchRunner:
         """When the watched revision answered probes of ours without a server error; of others it isn't known."""
         if revision != self.watch.revision:
             return ()
-        return [at for at, bad, _ in self.watch.own_requests if not bad]
+        return [r.at for r in self.watch.own_requests if not r.bad]
 
     def _emit(self, event: Probed | Sampled) -> None:
         self.put(event)

@@ -17,7 +17,7 @@ from watchdog.core.model import Evidence, Missing, Sample, ServiceKey
 from watchdog.core.policy import Policy
 from watchdog.errors import PermanentError, TemporaryError, WatchdogError
 from watchdog.ports import Feed, MetricQuery
-from watchdog.sources.cloud_run_readings import PREFIX, READINGS, Reading, latency_checks
+from watchdog.sources.cloud_run_readings import PREFIX, READ_BY_ROWS, READINGS, Reading, latency_checks
 from watchdog.sources.monitoring_client import MonitoringClient, Timing
 from watchdog.sources.monitoring_messages import Line, Number, SeriesQuery
 
@@ -131,7 +131,12 @@ class CloudRunMetrics:
     def _checks(self, reading: Reading, query: MetricQuery) -> tuple[str, ...]:
         """The checks of `reading` that the query asks for. Under a policy what no row reads is not asked for: reads are
         billed by the series."""
-        named = tuple(check for check in reading.checks if not query.metrics or check in query.metrics)
+        named = tuple(
+            check
+            for check in reading.checks
+            if (not query.metrics or check in query.metrics)
+            and (check not in READ_BY_ROWS or named_by_a_row(query.policy, (check,)))
+        )
         optional = reading.on_demand or (query.policy is not None and not reading.always)
         if optional and not named_by_a_row(query.policy, named):
             return ()

@@ -4,7 +4,7 @@ Only what a row reads is asked for, and the request count: reads are billed by t
 
 | metric type | checks |
 |---|---|
-| request_count | `error_rate` (5xx among all), `request_rate` (per second) |
+| request_count | `error_rate` (5xx among all), `client_error_rate` (4xx, where a row reads it), `request_rate` |
 | request_latencies | `p50_latency` `p95_latency` `p99_latency` (seconds), `slower_than_<N>ms` (and its `_upper`) |
 | container/cpu/utilizations | `cpu_usage`: the mean |
 | container/memory/utilizations | `memory_usage`: the 95th percentile |
@@ -32,6 +32,8 @@ UPPER: Final = "_upper"
 """Suffix of the check that counts a request as slow when its bucket leaves that open."""
 QUANTILES: Final[Mapping[str, float]] = {"p50_latency": 0.5, "p95_latency": 0.95, "p99_latency": 0.99}
 MEMORY_QUANTILE: Final = 0.95
+READ_BY_ROWS: Final = frozenset({"client_error_rate"})
+"""Checks that come with a reading, but are only handed on where a row reads them: what is handed on is journaled."""
 
 Values = Sequence[tuple[Mapping[str, str], Number | None]]
 """One period: every series' labels and value."""
@@ -66,8 +68,8 @@ def latency_checks(limits_s: Sequence[float], *, upper: bool) -> tuple[str, ...]
 
 def judge_requests(values: Values, period_s: float, _limits_s: Sequence[float]) -> dict[str, Evidence]:
     """Errors and rate from counts by class. A class without a series had no request, as long as another one had."""
-    checks = ("error_rate", "request_rate")
-    total = bad = 0.0
+    checks = ("error_rate", "request_rate", "client_error_rate")
+    total = bad = client = 0.0
     for labels, value in values:
         if value is None or isinstance(value, Histogram):
             return dict.fromkeys(checks, Missing("malformed"))
@@ -75,7 +77,12 @@ def judge_requests(values: Values, period_s: float, _limits_s: Sequence[float]) 
             return dict.fromkeys(checks, Missing("nan"))
         total += value
         bad += value if labels.get("response_code_class") == "5xx" else 0.0
-    return {"error_rate": Counts(bad, total), "request_rate": Value(total / period_s)}
+        client += value if labels.get("response_code_class") == "4xx" else 0.0
+    return {
+        "error_rate": Counts(bad, total),
+        "request_rate": Value(total / period_s),
+        "client_error_rate": Counts(client, total),
+    }
 
 
 def judge_latencies(values: Values, _period_s: float, limits_s: Sequence[float]) -> dict[str, Evidence]:
@@ -153,7 +160,7 @@ def _reading(x: float) -> Value | Missing:
 READINGS: Final = (
     Reading(
         metric=PREFIX + "request_count",
-        checks=("error_rate", "request_rate"),
+        checks=("error_rate", "request_rate", "client_error_rate"),
         judge=judge_requests,
         group_by=("metric.labels.response_code_class",),
         always=True,

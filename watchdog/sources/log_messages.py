@@ -6,6 +6,7 @@ from typing import Any, Final
 from watchdog.core.model import ServiceKey
 from watchdog.sources.http_probe import PROBE_USER_AGENT_PREFIX
 from watchdog.sources.monitoring_messages import quoted
+from watchdog.sources.request_origins import Caller
 from watchdog.sources.request_tally import Entry
 
 BUFFER_S: Final = 1
@@ -77,6 +78,7 @@ def read_entry(message: Any, project: str) -> tuple[int, Entry] | None:
         latency_s=latency_s,
         own=request.user_agent.startswith(PROBE_USER_AGENT_PREFIX),
         refused=NO_INSTANCE in message.text_payload,
+        caller=Caller(request.remote_ip, request.user_agent, request.request_method, request.request_url),
     )
     return hash((message.insert_id, message.timestamp.seconds, message.timestamp.nanos)), entry
 

@@ -24,6 +24,7 @@ from watchdog.core.policy import Policy
 from watchdog.core.rules import limit_check
 from watchdog.errors import PermanentError, WatchdogError
 from watchdog.ports import Clock, Feed, MetricQuery
+from watchdog.sources.cloud_monitoring import named_by_a_row
 from watchdog.sources.cloud_run_readings import UPPER
 from watchdog.sources.log_tail import Tail
 from watchdog.sources.logging_client import LoggingClient
@@ -32,8 +33,12 @@ from watchdog.sources.request_tally import INCOMPLETE, LAG_S, PERIOD_S, SILENT, 
 MINUTE_S: Final = 60.0
 """`request_rate` is a reading, not evidence that adds up: over 5 s it would say little more than chance."""
 BUCKETS_A_MINUTE: Final = round(MINUTE_S / PERIOD_S)
-METRICS: Final = frozenset({"error_rate", "request_rate", "p50_latency", "p95_latency", "p99_latency"})
+METRICS: Final = frozenset(
+    {"error_rate", "client_error_rate", "request_rate", "p50_latency", "p95_latency", "p99_latency"}
+)
 """Metrics of Cloud Run's that the request log can feed."""
+CLIENT_ERRORS: Final = "client_error_rate"
+"""Only where a row reads it: what is handed on is journaled."""
 LOAD_S: Final = 1.5
 SETTLE_S: Final = 1.0
 """How long the opening of a watch waits for Google's package, and then to learn whether the log may be read."""
@@ -90,6 +95,7 @@ class RequestLog:
             if row.metric in fed
         }
         checks = ["error_rate"] if "error_rate" in fed else []
+        checks += [CLIENT_ERRORS] if CLIENT_ERRORS in fed and named_by_a_row(policy, (CLIENT_ERRORS,)) else []
         checks += [check for limit in sorted(limits) for check in _limit_checks(limit)]
         feeds = [Feed(source=self.name, check=check, period_s=PERIOD_S, lag_s=LAG_S) for check in checks]
         if "request_rate" in fed:
@@ -170,6 +176,8 @@ def _evidence(bucket: Bucket | Missing, query: MetricQuery) -> Mapping[str, Evid
         found["error_rate"] = bucket if isinstance(bucket, Missing) else _errors(bucket)
         if not isinstance(bucket, Missing) and bucket.refused:
             found[REFUSED] = Counts(bucket.refused, bucket.refused + bucket.total)
+    if (not query.metrics or CLIENT_ERRORS in query.metrics) and named_by_a_row(query.policy, (CLIENT_ERRORS,)):
+        found[CLIENT_ERRORS] = bucket if isinstance(bucket, Missing) else _client_errors(bucket)
     for limit_s in query.latency_limits_s:
         slow = bucket if isinstance(bucket, Missing) else Counts(bucket.slower(limit_s), len(bucket.latencies))
         found.update(dict.fromkeys(_limit_checks(limit_s), slow))
@@ -178,7 +186,11 @@ def _evidence(bucket: Bucket | Missing, query: MetricQuery) -> Mapping[str, Evid
 
 def _errors(bucket: Bucket) -> Counts:
     kinds = tuple(sorted((str(status), float(n)) for status, n in bucket.kinds.items()))
-    return Counts(bucket.bad, bucket.total, kinds)
+    return Counts(bucket.bad, bucket.total, kinds, bucket.failing)
+
+
+def _client_errors(bucket: Bucket) -> Counts:
+    return Counts(bucket.client_errors, bucket.total, (), bucket.failing_clients)
 
 
 def _rate(minute: Read) -> Evidence:

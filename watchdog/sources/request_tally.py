@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from watchdog.core.model import Missing, ServiceKey
+from watchdog.core.origins import Origin
+from watchdog.sources.request_origins import NOBODY, Caller, Origins
 
 PERIOD_S: Final = 5.0
 LAG_S: Final = 10.0
@@ -50,6 +52,7 @@ class Entry:
     own: bool
     refused: bool = False
     """No instance took it: the front end answered by itself."""
+    caller: Caller = NOBODY
 
 
 @dataclass(slots=True)
@@ -66,6 +69,12 @@ class Bucket:
     kinds: dict[int, int] = field(default_factory=dict)
     """Server errors by status."""
     refused: int = 0
+    """Answered by the front end, since no instance took them."""
+    client_errors: int = 0
+    """Answered 4xx."""
+    _failing: Origins | None = None
+    _client: Origins | None = None
+    """Who was behind them, from the first one on."""
     _slower: dict[float, int] = field(default_factory=dict)
 
     def add(self, entry: Entry, weight: float) -> None:
@@ -77,6 +86,14 @@ class Bucket:
         if entry.status >= 500:
             self.bad += 1
             self.kinds[entry.status] = self.kinds.get(entry.status, 0) + 1
+            self._failing = _blamed(self._failing, entry.caller)
+        elif self._failing is not None:
+            self._failing.good(entry.caller)
+        if 400 <= entry.status < 500:
+            self.client_errors += 1
+            self._client = _blamed(self._client, entry.caller)
+        elif self._client is not None:
+            self._client.good(entry.caller)
         self.weight += weight
         if entry.latency_s is not None:
             self.latencies.append(entry.latency_s)
@@ -87,6 +104,22 @@ class Bucket:
         if limit_s not in self._slower:
             self._slower[limit_s] = sum(latency > limit_s for latency in self.latencies)
         return self._slower[limit_s]
+
+    @property
+    def failing(self) -> tuple[Origin, ...]:
+        """Who was behind the server errors."""
+        return self._failing.rows(self.bad) if self._failing is not None else ()
+
+    @property
+    def failing_clients(self) -> tuple[Origin, ...]:
+        """Who was behind the requests that were answered 4xx."""
+        return self._client.rows(self.client_errors) if self._client is not None else ()
+
+
+def _blamed(origins: Origins | None, caller: Caller) -> Origins:
+    found = origins if origins is not None else Origins()
+    found.bad(caller)
+    return found
 
 
 NOTHING: Final = Bucket()
