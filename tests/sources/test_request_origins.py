@@ -144,8 +144,8 @@ def test_space_saving_keeps_its_bound(keys: list[int], most: int) -> None:
         sketch.bad(key)
 
     assert len(sketch.counters) <= most
-    for key, counter in sketch.counters.items():
-        assert counter.bad - counter.error <= true[key] <= counter.bad
+    for counted, counter in sketch.counters.items():
+        assert counter.bad - counter.error <= true[counted] <= counter.bad
         assert counter.error <= len(keys) / most
     assert all(one in sketch.counters for one, n in true.items() if n > len(keys) / most)
 
