@@ -207,6 +207,7 @@ async def build(
             new_id=new_id,
             sources=sources,
             journeys=journeys,
+            rights=cloud_run,
             channels=[n.channel for n in notifiers],
             lease_ttl_s=settings.lease_ttl_s,
             wake_outbox=outbox.wake,

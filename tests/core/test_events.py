@@ -24,6 +24,7 @@ from watchdog.core.events import (
     Target,
     Ticked,
     TrafficSeen,
+    Trusted,
     Writing,
     Written,
 )
@@ -105,6 +106,7 @@ events: dict[str, st.SearchStrategy[Event]] = {
         cold_start=flag,
         known_bad=flag,
         rolled_back=text,
+        doubt=text,
     ),
     "sampled": st.builds(Sampled, at=at, samples=st.lists(sample, max_size=4).map(tuple)),
     "probed": st.builds(
@@ -146,6 +148,7 @@ events: dict[str, st.SearchStrategy[Event]] = {
     ),
     "watch_resumed": st.builds(Resumed, at=at, down_since=at),
     "ticked": st.builds(Ticked, at=at),
+    "trusted": st.builds(Trusted, at=at),
 }
 
 
@@ -187,6 +190,7 @@ OPTIONAL = {("watch_opened", "policy"), ("watch_opened", "before"), ("watch_open
 OPTIONAL |= {("watch_opened", "known_bad"), ("watch_opened", "rolled_back"), ("watch_opened", "unable")}
 OPTIONAL |= {("watch_opened", "schemas"), ("watch_opened", "author"), ("traffic_seen", "author")}
 OPTIONAL |= {("watch_opened", "past")}
+OPTIONAL |= {("watch_opened", "doubt")}
 OPTIONAL |= {("watch_opened", "expected_version")}
 """Keys that older journals may lack."""
 REQUIRED = [

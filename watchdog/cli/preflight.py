@@ -10,10 +10,13 @@ from watchdog.cli.exits import OK, REFUSED
 from watchdog.cli.options import by_option, duration, echo_json, json_option
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from watchdog.app import App
+    from watchdog.core.model import ServiceKey
     from watchdog.core.policy import Policy
     from watchdog.engine.findings import Finding
+    from watchdog.engine.preflight import Preflight
     from watchdog.settings import Settings
 
 _GLYPHS = {"ok": "ok     ", "problem": "PROBLEM", "unknown": "unknown"}
@@ -47,6 +50,7 @@ def preflight(
     Permissions, the revision to go back to, probes, metrics, whether production is stable, the last database backup,
     channels and the store, a line each, with what to do. Needs no daemon and moves no traffic. Opening the store brings
     its schema up to date. Unknown is what cannot be tested without writing, or leaves less proof; it does not fail.
+    Whether traffic could be written is remembered for 24 hours: without it, automatic mode asks a person first.
 
     \b
     Exit codes: 0 ready, 11 not ready, 2 policy or environment is wrong.
@@ -65,14 +69,14 @@ def preflight(
     log_as(settings, quiet=True)
 
     async def work() -> int:
-        found = await _all(settings, policies, by if send_test else None, backup_age[1])
+        found = await _all(settings, policies, by, backup_age[1], send=send_test)
         return _tell(found, as_json=as_json)
 
     return run_until_signal(work, on_signal=UNVERIFIED)
 
 
 async def _all(
-    settings: "Settings", policies: "Sequence[Policy]", by: str | None, backup_s: float
+    settings: "Settings", policies: "Sequence[Policy]", by: str, backup_s: float, *, send: bool
 ) -> "list[tuple[str, Sequence[Finding]]]":
     """The findings of each service; those of this process itself come last, under no service."""
     from watchdog.app import build  # noqa: PLC0415 - the adapters are heavy
@@ -93,8 +97,28 @@ async def _all(
             )
         )
         channels = [n.channel for n in app.notifiers]
-    told: list[tuple[str, Sequence[Finding]]] = [(str(key), f) for (key, _), f in zip(keys, found, strict=True)]
-    return [*told, ("", [store, *await _channels(settings, channels, by)])]
+        if stand_in is None:
+            store = await _remember(app, {k: f for (k, _), f in zip(keys, found, strict=True)}, by) or store
+    told: list[tuple[str, Sequence[Finding]]] = [
+        (str(key), f.findings) for (key, _), f in zip(keys, found, strict=True)
+    ]
+    return [*told, ("", [store, *await _channels(settings, channels, by if send else None)])]
+
+
+async def _remember(app: "App", found: "Mapping[ServiceKey, Preflight]", by: str) -> "Finding | None":
+    """Leave what was found with whoever keeps the services; what went wrong with that."""
+    from watchdog.engine.findings import Finding  # noqa: PLC0415
+    from watchdog.engine.trust import tell  # noqa: PLC0415
+    from watchdog.errors import WatchdogError  # noqa: PLC0415
+
+    now = app.tools.clock.now()
+    try:
+        for key, result in found.items():
+            await tell(app.store, key, result.checked, by=by, owner=app.tools.owner, now=now)
+    except WatchdogError as error:
+        todo = "The result is not remembered; check the database that WATCHDOG_DATABASE_URL names."
+        return Finding(check="store", mark="problem", detail=str(error), todo=todo)
+    return None
 
 
 def _for(policy: "Policy", region: str) -> "Policy":

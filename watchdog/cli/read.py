@@ -57,7 +57,7 @@ def _list(rows: Sequence[View], *, as_json: bool) -> int:
     if not rows:
         click.echo("No watch is open. `watchdog history` shows the deploys of the past.")
         return OK
-    head = ("WATCH", "SERVICE", "REGION", "REVISION", "STATE", "WINDOW", "SINCE (UTC)", "UNTIL (UTC)")
+    head = ("WATCH", "SERVICE", "REGION", "REVISION", "STATE", "WINDOW", "SINCE (UTC)", "UNTIL (UTC)", "MODE")
     _echo_table(
         head,
         [
@@ -70,6 +70,7 @@ def _list(rows: Sequence[View], *, as_json: bool) -> int:
                 _words(row.get("window")),
                 _minute(row.get("cutover_at") or row.get("opened_at")),
                 _minute(row.get("ends_at")),
+                "automatic, acts as approve" if row.get("doubt") else "",
             )
             for row in rows
         ],
@@ -97,6 +98,8 @@ def _show(view: View, *, as_json: bool) -> int:
         from watchdog.core.marks import sentence  # noqa: PLC0415
 
         click.echo(f"Marked {sentence(view)}")
+    if view.get("doubt") and not view.get("ended_at"):
+        click.echo(f"\n{view['doubt']} `watchdog preflight` says what is missing.")
     for decision in view.get("decisions") or ():
         click.echo(f"{str(decision['at'])[11:19]}  {_words(decision['action'])}: {decision['reason']}")
     click.echo("\nWhat to do:")

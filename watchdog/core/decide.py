@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from math import inf
 
-from watchdog.core import messages, schema, triable
+from watchdog.core import doubt, messages, schema, triable
 from watchdog.core.commands import Announce, Command, Notify, Restore
 from watchdog.core.messages import Body
 from watchdog.core.model import Action, Outcome, State, Window
@@ -141,7 +141,7 @@ def consider(step: Step, trigger: Trigger) -> None:
             f"Deploy a good revision, or move traffic to one by hand: {messages.by_hand(watch)}.",
         )
         return
-    if watch.rules.policy.rollback.mode == "approve":
+    if doubt.mode(watch) == "approve":
         ask(step, trigger)
         return
     begin(step, trigger)
@@ -330,7 +330,7 @@ def ask(step: Step, trigger: Trigger) -> None:
             severity="critical",
             title=title,
             happened=sentence,
-            did="Nothing yet: this policy asks a person first (mode: approve).",
+            did=_asked_why(watch),
             over="No.",
             todo=f"Run `watchdog rollback {watch.id} --reason …` within {span(within)}, or `watchdog hold {watch.id}`.",
             evidence=[("proof", trigger.sentence)],
@@ -338,6 +338,13 @@ def ask(step: Step, trigger: Trigger) -> None:
             broadcast=True,
         )
     )
+
+
+def _asked_why(watch: Watch) -> str:
+    doubted = doubt.sentence(watch)
+    if not doubted:
+        return "Nothing yet: this policy asks a person first (mode: approve)."
+    return f"Nothing yet. {doubted} Once a preflight passes, it acts by itself."
 
 
 def _wait(step: Step, trigger: Trigger, why: str) -> None:

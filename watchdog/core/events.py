@@ -90,6 +90,8 @@ class Opened:
     """Who wrote the service last when the watch opened."""
     past: tuple[Past, ...] = ()
     """Who was behind the bad requests of the revision before, in the hour before."""
+    doubt: str = ""
+    """Why automatic mode acts as approve in this watch (a clause); empty when it acts as the policy says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,10 +206,30 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trusted:
+    """A preflight has passed: automatic mode, which asked a person first until now, acts by itself again."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ticked:
     """Nothing but time has passed."""
 
     at: float
 
 
-Event = Opened | Sampled | Probed | TrafficSeen | Signalled | Operated | Noticed | Writing | Written | Resumed | Ticked
+Event = (
+    Opened
+    | Sampled
+    | Probed
+    | TrafficSeen
+    | Signalled
+    | Operated
+    | Noticed
+    | Writing
+    | Written
+    | Resumed
+    | Trusted
+    | Ticked
+)

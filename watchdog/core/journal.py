@@ -23,6 +23,7 @@ from watchdog.core.events import (
     Target,
     Ticked,
     TrafficSeen,
+    Trusted,
     Writing,
     Written,
 )
@@ -55,6 +56,7 @@ KINDS: Mapping[type, str] = {
     Writing: "traffic_writing",
     Written: "traffic_written",
     Resumed: "watch_resumed",
+    Trusted: "trusted",
     Ticked: "ticked",
 }
 SCHEMA: Mapping[str, int] = dict.fromkeys(KINDS.values(), 1)
@@ -232,6 +234,7 @@ def _encode_opened(e: Opened) -> dict[str, Any]:
         "schemas": dict(e.schemas),
         "author": list(e.author),
         "past": [[p.check, p.since, p.until, origins.encode(p.rows)] for p in e.past],
+        "doubt": e.doubt,
     }
 
 
@@ -266,6 +269,7 @@ def _decode_opened(at: float, b: Mapping[str, Any]) -> Opened:
         schemas=b.get("schemas", {}),
         author=Author(*b.get("author", ())),
         past=tuple(origins.Past(c, s, u, origins.decode(rows)) for c, s, u, rows in b.get("past", ())),
+        doubt=b.get("doubt", ""),
     )
 
 
@@ -342,7 +346,7 @@ def encode(event: Event) -> tuple[str, int, dict[str, Any]]:
             }
         case Resumed():
             body = {"down_since": event.down_since}
-        case Ticked():
+        case Ticked() | Trusted():
             body = {}
     return kind, SCHEMA[kind], body
 
@@ -429,5 +433,7 @@ def _decode(kind: str, at: float, b: Mapping[str, Any]) -> Event:  # noqa: PLR09
             return Operated(at=at, **b)
         case "watch_resumed":
             return Resumed(at=at, down_since=b["down_since"])
+        case "trusted":
+            return Trusted(at=at)
         case _:
             return Ticked(at=at)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from watchdog.core import achieved, coverage, escalation, promotion, recovery, signoffs, trial, verdicts
+from watchdog.core import achieved, coverage, doubt, escalation, promotion, recovery, signoffs, trial, verdicts
 from watchdog.core.catalogue import JOURNEY_PREFIX, Family
 from watchdog.core.model import Verdict
 from watchdog.core.rules import Rule
@@ -32,7 +32,8 @@ def view(watch: Watch) -> dict[str, Any]:
         "window": window.value if window and watch.open else None,
         "outcome": watch.outcome.value if watch.outcome else None,
         "reason": watch.reason,
-        "mode": watch.rules.policy.rollback.mode,
+        "mode": doubt.mode(watch),
+        "doubt": doubt.sentence(watch),
         "policy_hash": watch.policy_hash,
         "opened_at": iso(watch.opened_at),
         "cutover_at": iso(watch.cutover_at),

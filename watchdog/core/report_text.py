@@ -218,7 +218,7 @@ def _facts(view: Mapping[str, Any]) -> str:
         ("Traffic now" if not view.get("ended_at") else "Traffic at the end", _plain(split_text(view.get("split")))),
         ("Began to serve", date_text(view.get("cutover_at"))),
         ("Watched until", date_text(view.get("ended_at") or view.get("last_evaluation_at"))),
-        ("Mode", _cell(view.get("mode"))),
+        ("Mode", _cell(" – ".join(part for part in (view.get("mode"), view.get("doubt")) if part))),
         ("Marked", _cell(marks.sentence(view))),
         ("Watch", _code(view["id"])),
     ]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from watchdog.core.doubt import Preflights, remembered
 from watchdog.core.journal import decode_split, encode_split
 from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Split
 from watchdog.core.paging import Silence
@@ -62,6 +63,8 @@ class Service:
 
     heartbeats: Mapping[str, float] = field(default_factory=dict)
     """Job → when it pinged last."""
+    preflights: Preflights = field(default_factory=Preflights)
+    """Whether a rollback could be written, as it was tested last."""
 
     @property
     def target(self) -> Split:
@@ -108,6 +111,9 @@ def fold(service: Service, fact: Fact) -> Service:  # noqa: PLR0911 - one case a
             return replace(service, pinned=None, release_on_next=False)
         case "probes_seen":
             return replace(service, armed=dict(b["armed"]), sick=frozenset(b["sick"]))
+        case "preflighted":
+            now = remembered(service.preflights, fact.at, passed=bool(b["passed"]), problems=tuple(b["problems"]))
+            return replace(service, preflights=now)
         case "heartbeat":
             return replace(service, heartbeats={**service.heartbeats, str(b["job"]): fact.at})
         case "silenced" | "unsilenced":
@@ -181,6 +187,11 @@ def tried(at: float, *, revision: str) -> Fact:
 def probes_seen(at: float, *, armed: Mapping[str, str], sick: Iterable[str]) -> Fact:
     """What the probes said between watches."""
     return Fact(at=at, kind="probes_seen", body={"armed": dict(armed), "sick": sorted(sick)})
+
+
+def preflighted(at: float, *, passed: bool, problems: Iterable[str], by: str) -> Fact:
+    """A preflight had a definite answer: whether a rollback could be written. `by`: who asked."""
+    return Fact(at=at, kind="preflighted", body={"passed": passed, "problems": list(problems), "by": by})
 
 
 # --- judgements ---------------------------------------------------------------------------------------------------

@@ -334,6 +334,8 @@ class Watch:
     """Revision → its declared schema."""
     known_bad: bool = False
     """Rolled back before and serving again: watched without writing."""
+    doubt: str = ""
+    """Why automatic mode asks a person first: no preflight has proven that it could write. Empty: it acts."""
     rolled_back_before: str = ""
     """What the rolled-back annotation named when the watch opened."""
     past: tuple[Past, ...] = ()

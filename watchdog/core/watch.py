@@ -16,6 +16,7 @@ from watchdog.core import (
     coverage,
     deadlines,
     decide,
+    doubt,
     drift,
     evaluate,
     frontier,
@@ -27,6 +28,7 @@ from watchdog.core import (
     operators,
     recovery,
     trial,
+    trust,
     versus,
     warming,
 )
@@ -42,6 +44,7 @@ from watchdog.core.events import (
     Sampled,
     Signalled,
     TrafficSeen,
+    Trusted,
     Writing,
     Written,
 )
@@ -88,6 +91,7 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         armed_by_hand=event.armed is None,
         sick_before=event.sick_before,
         known_bad=event.known_bad,
+        doubt=event.doubt,
         schemas=event.schemas,
         past=event.past,
         rolled_back_before=event.rolled_back,
@@ -106,7 +110,8 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         revision=watch.revision,
         previous=event.target.split.percents(),
         target_source=event.target.source,
-        notes=list(notes),
+        mode=doubt.mode(watch),
+        notes=[said for said in (doubt.sentence(watch), *notes) if said],
     )
     if event.ends_at is not None:
         watch.ends_at = event.ends_at
@@ -124,12 +129,12 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
 
 
 def _opening(watch: Watch, wrote: author.Author) -> messages.Body:
-    mode = watch.rules.policy.rollback.mode
     says = {
         "automatic": f"A proven rollback criterion moves traffic back to {watch.target.split}.",
         "approve": f"A proven rollback criterion asks a person before moving traffic back to {watch.target.split}.",
         "observe": "Observe mode: says what would be done, writes nothing.",
-    }[mode]
+    }[doubt.mode(watch)]
+    doubted = doubt.sentence(watch)
     version = f" (version {watch.deploy.version})" if watch.deploy.version else ""
     by = f" by {watch.deploy.deployer.partition('@')[0]}" if watch.deploy.deployer else ""  # the page has the address
     if watch.known_bad:
@@ -154,10 +159,12 @@ def _opening(watch: Watch, wrote: author.Author) -> messages.Body:
         severity="info",
         title=f"Watching {messages.place(watch)}: {watch.revision}{version}",
         happened=f"{watch.revision}{version} was deployed{by}; before it served {watch.target.split}.",
-        did=says,
+        did=f"{doubted} {says}".strip(),
         over="The watch ends "
         + (f"at {when(watch.ends_at, watch.at)}." if watch.ends_at < inf else "24 h after its first traffic."),
-        todo="Nothing.",
+        todo="`watchdog preflight` says what is missing; once one passes, it acts by itself."
+        if doubted
+        else "Nothing.",
         evidence=[("note", note) for note in watch.notes],
         change=True,
     )
@@ -226,6 +233,8 @@ def _apply(step: Step, event: Event) -> None:
             recovery.writing(step, event)
         case Written():
             moves.written(step, event)
+        case Trusted():
+            trust.trusted(step)
         case Resumed():
             away = span(event.at - event.down_since)
             step.note("resumed", f"The watchdog was away for {away}; the gap counts as not covered.")

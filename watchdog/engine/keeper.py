@@ -30,6 +30,7 @@ from watchdog.engine.pin import Pin
 from watchdog.engine.runner import Hooks, WatchRunner
 from watchdog.engine.tagging import Tagger
 from watchdog.engine.tools import Tools
+from watchdog.engine.trust import Trust
 from watchdog.errors import LeaseLostError, TemporaryError, WatchdogError
 from watchdog.ports import NewEvent, WatchRow
 
@@ -54,6 +55,7 @@ class Keeper:
     letters: Letters = field(init=False)
     pin: Pin = field(init=False)
     idle: IdleProbing = field(init=False)
+    trust: Trust = field(init=False)
     state: ServiceState | None = None
     standby: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it is known whether this process owns the service."""
@@ -84,6 +86,7 @@ class Keeper:
         self.letters = Letters(self)
         self.pin = Pin(self)
         self.idle = IdleProbing(self)
+        self.trust = Trust(self)
 
     @property
     def stream(self) -> str:
@@ -133,6 +136,7 @@ class Keeper:
                 group.create_task(self._forever(self.letters.hand_out, LETTERS_EVERY_S), name=f"letters/{self.key}")
                 group.create_task(self._forever(self.letters.carry_out, LETTERS_EVERY_S), name=f"orders/{self.key}")
                 group.create_task(self._poll(), name=f"traffic/{self.key}")
+                group.create_task(self.trust.keep(), name=f"trust/{self.key}")
                 if self.discover:
                     group.create_task(self.idle.arm(), name=f"arm/{self.key}")
         finally:
@@ -310,6 +314,7 @@ class Keeper:
                 notice,
                 armed=self.idle.armed(),
                 sick=tuple(self.service.sick),
+                doubt=self.trust.at_opening,
             )
             watch, first = running.start(opening)
             lease = await self._acquire(f"watch/{watch.id}")

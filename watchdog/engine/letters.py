@@ -11,7 +11,7 @@ import structlog
 from watchdog.core import service as facts
 from watchdog.core.paging import Silence
 from watchdog.core.service import Fact
-from watchdog.engine import marking
+from watchdog.engine import marking, trust
 from watchdog.engine.opening import Notice
 from watchdog.errors import PermanentError
 from watchdog.ports import Letter
@@ -61,6 +61,10 @@ class Letters:
             case "look":
                 keeper.look_soon()
                 await keeper.remember(letters=[letter.id])
+            case trust.KIND:
+                b = letter.body
+                heard = keeper.trust.heard(letter.at, passed=b["passed"], problems=b["problems"], by=b["by"])
+                await keeper.remember(heard, letters=[letter.id])
             case marking.KIND:
                 await self._mark(letter)
             case _:

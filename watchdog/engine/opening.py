@@ -1,7 +1,7 @@
 """Opens a watch: everything that is measured, looked up and written down before the first probe, within seconds."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from watchdog.core import multi_region, traffic
@@ -55,6 +55,10 @@ def author_of(state: ServiceState) -> Author:
     return Author(state.last_modifier, state.client_name, state.client_version)
 
 
+async def _no_doubt() -> str:
+    return ""
+
+
 async def open_watch(
     tools: Tools,
     policy: Policy,
@@ -64,8 +68,10 @@ async def open_watch(
     *,
     armed: Sequence[str],
     sick: Sequence[str],
+    doubt: Callable[[], Awaitable[str]] = _no_doubt,
 ) -> Opened:
-    """The first event of a watch of `notice.revision` (the latest created one where it names none)."""
+    """The first event of a watch of `notice.revision` (the latest created one where it names none). `doubt` asks why
+    it may not act by itself."""
     key, now = service.key, tools.clock.now()
     revision = notice.revision or state.latest_created or state.latest_ready
     revisions = await revisions_of(tools, key)
@@ -77,9 +83,10 @@ async def open_watch(
     safe = notice.rollback_safe and (found is None or found.rollback_safe)
     serves = state.split.percent_of(revision) > 0
     cutover = now if serves else None
-    (lags, notes), before = await asyncio.gather(
+    (lags, notes), before, doubted = await asyncio.gather(
         metering.announce(tools, key, policy, PATIENCE_S),
         baselines.measure(tools, key, policy, revision=target.revision, until=now, patience_s=PATIENCE_S),
+        doubt(),
     )
     if notice.observe:
         policy = policy.model_copy(update={"rollback": policy.rollback.model_copy(update={"mode": "observe"})})
@@ -138,6 +145,7 @@ async def open_watch(
         trial=mark if policy.rollback.mode != "observe" else None,
         author=author_of(state),
         schemas=_schemas(policy, revisions, {revision, *target.split.revisions}),
+        doubt=doubted,
         link=f"{tools.page_url}/watches/{watch_id}" if tools.page_url else "",
         expected_version=_version(policy, found),
     )

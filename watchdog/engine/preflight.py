@@ -5,6 +5,7 @@ Every check asks the same parts that a watch and a rollback use, so that what pa
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from watchdog.core import multi_region, traffic
@@ -21,6 +22,7 @@ from watchdog.engine.opening import Notice, find_target
 from watchdog.engine.probing import Route, once_all, unable
 from watchdog.engine.steadiness import steady
 from watchdog.engine.tools import Tools
+from watchdog.engine.trust import Checked, judged
 from watchdog.errors import TemporaryError, WatchdogError
 from watchdog.ports import About, Backups, MetricQuery, Rights, Source
 
@@ -28,6 +30,14 @@ PATIENCE_S: Final = 10.0
 """How long a source may take to announce itself: nobody is waiting to be rolled back."""
 RECENT_S: Final = 600.0
 """A metric without data for so long would not be there for a deploy either."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preflight:
+    """Every check of one service, and what of it is remembered: whether a rollback could be written."""
+
+    findings: Sequence[Finding]
+    checked: Checked
 
 
 async def preflight(
@@ -38,28 +48,35 @@ async def preflight(
     backups: Backups | None = None,
     *,
     backup_s: float = MOST_S,
-) -> list[Finding]:
+) -> Preflight:
     """Every check of one service, in the order in which a rollback would need them. Writes nothing. `service` is what
     is remembered of it; without `backups` databases are not asked about, else their last backup may be `backup_s` old.
     What the outside answers badly is a finding, never an error."""
     key = service.key
     state, read = await _read(tools, key)
-    allowed = await _allowed(rights, policy, key)
+    allowed, checked = await _allowed(rights, policy, key)
     now = tools.clock.now()
     saved = [] if backups is None else await backed_up(backups, policy, most_s=backup_s, now=now)
-    if state is None:
-        return [*read, *allowed, *_mode(policy, state), *saved]
+    if state is None:  # whether we may write a service that we cannot even read, no answer can tell
+        return Preflight(findings=[*read, *allowed, *_mode(policy, state), *saved], checked=Checked(passed=None))
+    allowed = [*allowed, *_mode(policy, state, checked)]
+    found = await _of_service(tools, policy, service, state, [*read, *allowed])
+    return Preflight(findings=[*found, *saved], checked=checked)
+
+
+async def _of_service(
+    tools: Tools, policy: Policy, service: Service, state: ServiceState, read: Sequence[Finding]
+) -> list[Finding]:
     try:
-        revisions: Sequence[RevisionState] = await tools.traffic.revisions(key)
+        revisions: Sequence[RevisionState] = await tools.traffic.revisions(service.key)
     except WatchdogError as error:
-        why = _refused("run.revisions.list", error)
-        return [*read, why, *allowed, *_mode(policy, state), *await _answers(tools, policy, state), *saved]
-    read.append(Finding(check="run.revisions.list", mark="ok", detail=f"{len(revisions)} revisions"))
+        return [*read, _refused("run.revisions.list", error), *await _answers(tools, policy, state)]
+    listed = Finding(check="run.revisions.list", mark="ok", detail=f"{len(revisions)} revisions")
     watched = _serving(state, revisions)
     targets = list(_target(policy, service, state, revisions, watched, tools.clock.now()))
     probes, metrics = await asyncio.gather(_answers(tools, policy, state), _metrics(tools, policy, state, watched))
     stable = await steady(tools, policy, service, state, metrics.lags, metrics.samples)
-    return [*read, *allowed, *_mode(policy, state), *targets, *probes, *metrics.found, *stable, *saved]
+    return [*read, listed, *targets, *probes, *metrics.found, *stable]
 
 
 def _serving(state: ServiceState, revisions: Sequence[RevisionState]) -> str:
@@ -93,13 +110,14 @@ def _refused(check: str, error: WatchdogError) -> Finding:
     return Finding(check=check, mark="problem", detail=str(error), todo=todo)
 
 
-async def _allowed(rights: Rights, policy: Policy, key: ServiceKey) -> list[Finding]:
+async def _allowed(rights: Rights, policy: Policy, key: ServiceKey) -> tuple[list[Finding], Checked]:
     observe = policy.rollback.mode == "observe"
     try:
         held = await rights.rights(key)
     except WatchdogError as error:
         said = f"Write permission not tested: {error}"
-        return [Finding(check="permissions", mark="unknown", detail=said, todo=rights.untested)]
+        checked = Checked(passed=None if isinstance(error, TemporaryError) else True)
+        return [Finding(check="permissions", mark="unknown", detail=said, todo=rights.untested)], checked
     found: list[Finding] = []
     for right in held:
         if right.held:
@@ -113,10 +131,10 @@ async def _allowed(rights: Rights, policy: Policy, key: ServiceKey) -> list[Find
     if not observe:
         detail = "Write permission not tested further: nothing is written here."
         found.append(Finding(check="write", mark="unknown", detail=detail, todo=rights.untested))
-    return found
+    return found, judged(held)
 
 
-def _mode(policy: Policy, state: ServiceState | None) -> Iterator[Finding]:
+def _mode(policy: Policy, state: ServiceState | None, checked: Checked | None = None) -> Iterator[Finding]:
     refused = multi_region.why_not_automatic(policy, state) if state is not None else None
     if refused is not None:
         todo = "Set rollback.mode: approve, so that the policy says what happens; or deploy a service in each region."
@@ -127,6 +145,12 @@ def _mode(policy: Policy, state: ServiceState | None) -> Iterator[Finding]:
         "approve": "approve: a person is asked before traffic moves",
         "automatic": "automatic: it moves traffic by itself",
     }
+    if policy.rollback.mode == "automatic" and checked is not None and checked.passed is False:
+        detail = "automatic, but it acts as approve until a preflight passes: a person is asked before traffic moves"
+        yield Finding(
+            check="mode", mark="ok", detail=detail
+        )  # what is missing is told, and counted, where it is tested
+        return
     yield Finding(check="mode", mark="ok", detail=said[policy.rollback.mode])
 
 

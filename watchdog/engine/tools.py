@@ -1,10 +1,11 @@
 """What the engine works with: every port, in one value, handed down from the composition root."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from watchdog.ports import Clock, Delivery, Journeys, Prober, Receipt, Source, Store, TrafficControl
+from watchdog.ports import Clock, Delivery, Journeys, Prober, Receipt, Rights, Source, Store, TrafficControl
 from watchdog.telemetry import Metrics
 
 Follower = Callable[[str, float, Mapping[str, Any]], None]
@@ -50,6 +51,10 @@ class Tools:
     sources: Sequence[Source] = ()
     journeys: Journeys | None = None
     """None where none can be run."""
+    rights: Rights | None = None
+    """None where nobody can say what we may do: then nothing is doubted."""
+    turns: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while one service is asked what can wait, so that hundreds do not ask at once."""
     channels: Sequence[str] = ()
     """Channels that messages go to."""
     lease_ttl_s: float = 15.0

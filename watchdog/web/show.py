@@ -29,6 +29,7 @@ _PLAIN: Final[Mapping[str, Any]] = {
     "version": "",
     "deployer": "",
     "mode": "",
+    "doubt": "",
     "previous": {},
     "rollback_safe": True,
     "project": "",
