@@ -67,10 +67,30 @@ def test_a_shared_cause_is_asked_about_in_the_immediate_window_and_holds_later(
         assert rolled_back_at == pytest.approx(held_at + 120.0, abs=1.1)
 
 
-def test_one_healthy_answer_of_the_control_ends_the_hold() -> None:
+def test_a_control_that_is_well_again_ends_the_hold_once_the_new_one_failed_beside_it() -> None:
     player = play(World(public=DOWN, own=DOWN, control=down_from(0.0, until_s=150.0))).run(160.0)
     assert len(player.messages("held")) == 1
-    assert 150.0 <= player.told("decision")[0] <= 151.1
+    assert 152.0 <= player.told("decision")[0] <= 154.1
+
+
+@pytest.mark.parametrize("later_s", [0.0, 0.1, 0.5, 0.9, 1.5])
+def test_what_both_depend_on_comes_back_and_the_control_is_asked_first(later_s: float) -> None:
+    """Its pass says nothing yet of the new one, which passes a moment later."""
+    for phase_s in (0.0, 0.3, 0.7):
+        until_s = 160.0 + phase_s
+        new = down_from(100.0, until_s=until_s + later_s)
+        control = down_from(100.0, until_s=until_s)
+        player = play(World(public=new, own=new, control=control)).run(300.0)
+        assert len(player.messages("held")) == 1
+        assert player.restores == 0
+        assert player.watch.state is State.WATCHING
+
+
+def test_a_control_that_starts_cold_delays_nothing() -> None:
+    world = World(public=DOWN, own=DOWN, control=down_from(0.0, "timeout", until_s=103.5))
+    player = play(world).run(130.0)
+    assert player.restores == 1
+    assert not player.messages("held")
 
 
 def test_sickness_from_before_the_cutover_always_holds() -> None:

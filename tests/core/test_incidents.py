@@ -123,11 +123,17 @@ def test_both_sick_is_asked_about_for_two_minutes_and_then_the_last_change_is_un
     assert 120 <= decided - (T0 + 54) <= 122
 
 
-def test_one_healthy_answer_of_the_control_ends_the_hold() -> None:
+def test_a_control_that_is_well_again_ends_the_hold_once_the_new_one_failed_beside_it() -> None:
     drive = Drive(opening(tags=CONTROL))
     drive.healthy(0, 50)
     drive.hard_down(50, control=DOWN)
     drive.confirm(OK, 55, 5, Role.CONTROL)
+    drive.confirm(DOWN, 55.1, 5)
+    drive.confirm(DOWN, 56.1, 6)
+
+    assert drive.writes == 0
+
+    drive.confirm(DOWN, 57.1, 7)
 
     assert drive.writes == 1
 

@@ -10,7 +10,7 @@ is guilty, however much is asked of it. The hold ends as soon as newer evidence 
 from math import sqrt
 from typing import Final
 
-from watchdog.core import decide, messages, verdicts
+from watchdog.core import decide, evaluate, messages
 from watchdog.core.decide import Step
 from watchdog.core.load import Rates
 from watchdog.core.model import Action, State
@@ -85,7 +85,7 @@ def again(step: Step) -> bool:
         if _at_least(rates.full * SLOT_S, wanted * SLOT_S):
             return False
     elif sound and not _fails(watch, held.trigger.probe):
-        verdicts.settle_probes(watch)
+        evaluate.excuse_probes(watch)
         decide.release_hold(step, "the peak is over, and probes pass again")
         return True
     step.note("released", f"No longer held for want of capacity: {_told(watch, rates)}.")

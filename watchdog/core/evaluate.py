@@ -4,7 +4,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from math import inf, isfinite
 
-from watchdog.core import coverage, verdicts
+from watchdog.core import coverage, shared, verdicts
 from watchdog.core.catalogue import CHECK_PREFIX, Family
 from watchdog.core.cover import Cover
 from watchdog.core.model import Action, Counts, Failed, Missing, Passed, Sample, Value
@@ -52,7 +52,10 @@ def fold(watch: Watch, sample: Sample) -> list[Alarm]:
         return _checked(watch, sample)
     # A probe tells of the moment at which it was answered, and stands for its interval only in the coverage.
     end = min(sample.end, sample.seen) if sample.source == PROBE_SOURCE else sample.end
-    return _meters(watch, sample, Point(end, sample.start, evidence.bad, evidence.total))
+    point = Point(end, sample.start, evidence.bad, evidence.total)
+    if watch.shared and sample.source != PROBE_SOURCE and shared.covers(watch, sample):
+        point = point._replace(bad=0.0, total=0.0)  # a slot without evidence, in the place of what came before
+    return _meters(watch, sample, point)
 
 
 def _usable(watch: Watch, sample: Sample) -> Counts | Value | Missing:
@@ -180,6 +183,20 @@ def _set_times(watch: Watch) -> None:
     watch.ripe_at = min(s.series.ripe_at for s in watch.streams.values())
 
 
+def excuse_probes(watch: Watch) -> None:
+    """What failing probes proved, and were about to prove, is over with the hold that explained them: only new failures
+    are held against the release."""
+    for i in watch.rules.rollback:
+        if watch.rules.rules[i].family is Family.PROBES and watch.verdicts[i].alarmed_at is not None:
+            verdicts.settle(watch, i)
+    for key, stream in watch.streams.items():
+        if key[0] == PROBE_SOURCE:
+            series = stream.series
+            for meter in range(len(stream.rules)):
+                series = series.restarted(meter)
+            watch.streams = {**watch.streams, key: Stream(series, stream.rules)}
+
+
 def _alarm(
     watch: Watch,
     key: tuple[str, str, str],
@@ -241,11 +258,12 @@ def _gauges(watch: Watch, sample: Sample, x: float) -> list[Alarm]:
     fed = tuple(
         i for i in watch.rules.by_check.get(sample.check, ()) if window.window in watch.rules.rules[i].row.windows
     )
+    counts = not (watch.shared and shared.covers(watch, sample))
     for i in fed:
         state, last = states[i], states[i].last
         newest = state.sampled_at is None or sample.end >= state.sampled_at
         value, at = (x, sample.end) if newest else (state.value, state.sampled_at)
-        if i not in watch.counted:
+        if i not in watch.counted and counts:
             rule = watch.rules.rules[i]
             last = _with_point(last, (sample.end, rule.breached(x)), rule.points[1])
         states[i] = state._replace(value=value, sampled_at=at, last=last)

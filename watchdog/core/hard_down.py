@@ -7,7 +7,7 @@ rollback help?), so that the answer is there when the proof is.
 from bisect import bisect_left
 from dataclasses import replace
 
-from watchdog.core import capacity, decide, evaluate, messages, trial, verdicts
+from watchdog.core import capacity, decide, evaluate, messages, shared, trial
 from watchdog.core.catalogue import check_words
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed
@@ -15,7 +15,7 @@ from watchdog.core.model import Action, Failed, Missing, Passed, Sample, Severit
 from watchdog.core.policy import JourneyConfig
 from watchdog.core.probing import OwnRequest, ProbeAnswer, Role
 from watchdog.core.rules import PROBE_SOURCE, Rule
-from watchdog.core.state import Confirmation, ProbeState, Trigger, Watch
+from watchdog.core.state import Confirmation, ProbeState, Revival, Trigger, Watch
 from watchdog.core.text import share, span
 
 FAILING = "health_check failing"
@@ -24,6 +24,9 @@ ENDED_BY_A_PASS = frozenset({"shared", "edge", capacity.KIND})
 """Holds that rest on a probe which fails."""
 OWN_ANSWERS = 3
 """As many passes at the revision's own URL, and no failure, tell a flickering edge from a flickering revision."""
+BESIDE = 3
+"""Failures that must be sent after a path that was sick passes again until its pass tells the two apart: when what both
+depend on comes back, one of them is asked first."""
 COLD_CONTROL_S = 30.0
 """A control that only times out counts as sick after this long: it may be starting cold."""
 
@@ -104,7 +107,9 @@ def _confirms(watch: Watch) -> bool:
 def _begin(step: Step, event: Probed, answer: ProbeAnswer) -> None:
     watch = step.watch
     rule = watch.confirm(event.probe)
-    confirmation = Confirmation(probe=event.probe, started_at=event.scheduled_at, failed_at=answer.ended_at, rule=rule)
+    confirmation = Confirmation(
+        probe=event.probe, started_at=event.scheduled_at, slot_s=event.slot_s, failed_at=answer.ended_at, rule=rule
+    )
     confirmation = _answered(confirmation, 0, answer)
     watch.confirmations = {**watch.confirmations, event.probe: confirmation}
     if watch.state is State.WATCHING:
@@ -156,20 +161,43 @@ def confirming(step: Step, event: Probed) -> None:
         if answer.ok:
             _passed(step, event.probe)
             return
-        current = _answered(current, event.attempt, answer)
+        current = _failed_beside(_answered(current, event.attempt, answer), answer)
     elif isinstance(answer.evidence, Missing):
         return  # says nothing about whose fault it is, and ends no hold
     elif event.role is Role.OWN:
-        current = replace(current, own=answer)
+        sick = current.own is not None and current.own.failed
+        current = replace(_revived(current, Role.OWN, answer, was_sick=sick), own=answer)
         _own(step, event.probe, passed=answer.ok)
     elif event.role is Role.CONTROL:
         reasons = current.control_reasons
         if answer.failed and answer.reason not in reasons:
             reasons = (*reasons, answer.reason)
         since = answer.started_at if current.control_since is None else current.control_since
+        current = _revived(current, Role.CONTROL, answer, was_sick=_sick(watch, current))
         current = replace(current, control=answer, control_since=since, control_reasons=() if answer.ok else reasons)
     watch.confirmations = {**watch.confirmations, event.probe: current}
     _judge(step, event.probe)
+
+
+def _revived(c: Confirmation, role: Role, answer: ProbeAnswer, *, was_sick: bool) -> Confirmation:
+    """Note when a path that was sick passes again, and forget it when it fails once more."""
+    others = {r: v for r, v in c.revivals.items() if r != role}
+    if answer.failed:
+        return replace(c, revivals=others)
+    return replace(c, revivals={**others, role.value: Revival(answer.started_at)}) if was_sick else c
+
+
+def _failed_beside(c: Confirmation, answer: ProbeAnswer) -> Confirmation:
+    if not answer.failed or not c.revivals:
+        return c
+    counted = {r: v._replace(failed=v.failed + (answer.started_at >= v.at)) for r, v in c.revivals.items()}
+    return replace(c, revivals=counted)
+
+
+def _unsure(c: Confirmation, role: Role) -> bool:
+    """Whether that path passes again since so lately that the one under judgement may be about to."""
+    revival = c.revivals.get(role)
+    return revival is not None and revival.failed < BESIDE
 
 
 def _own(step: Step, name: str, *, passed: bool) -> None:
@@ -202,11 +230,12 @@ def taken_up(step: Step) -> None:
 def _passed(step: Step, probe: str) -> None:
     """One pass ends a confirmation, and a hold that rested on it."""
     watch = step.watch
+    shared.ended(step, probe)
     watch.confirmations = {p: c for p, c in watch.confirmations.items() if p != probe}
     _failing(step, probe, failing=False, sentence="")
     held = watch.hold
     if held is not None and held.trigger.probe == probe and held.kind in ENDED_BY_A_PASS and not capacity.lasts(watch):
-        verdicts.settle_probes(watch)
+        evaluate.excuse_probes(watch)
         decide.release_hold(step, f"{check_words(probe)} passes again")
     elif not watch.confirmations and watch.state is State.CONFIRMING and watch.warming is None:
         watch.state = State.WATCHING
@@ -239,11 +268,15 @@ def _judge(step: Step, name: str) -> None:
             trial.hurry(step, trigger)
         return
     if watch.judged_role is Role.PUBLIC and c.own is not None and c.own.ok:
-        hold_edge(step, trigger)
+        if not _unsure(c, Role.OWN):
+            hold_edge(step, trigger)
         return
     if _sick(watch, c):
         _shared(step, trigger, c)
         return
+    if _unsure(c, Role.CONTROL):
+        return
+    shared.ended(step, name)
     if not capacity.explains(step, trigger, c):
         decide.consider(step, trigger)
 
@@ -326,6 +359,7 @@ def _sick(watch: Watch, c: Confirmation) -> bool:
 def _shared(step: Step, trigger: Trigger, c: Confirmation) -> None:
     detail = c.control.detail or c.control.reason if c.control else ""
     what = "journey" if c.probe in step.watch.rules.policy.journeys else "probe"
+    shared.began(step, c.probe, c.started_at - c.slot_s)
     decide.shared(step, trigger, f"fails the same {what} ({detail})", inherited=c.probe in step.watch.sick_before)
 
 

@@ -192,6 +192,17 @@ class Series(NamedTuple):
             self.judged,
         )
 
+    def blanked(self, since: float, until: float) -> "Series":
+        """The series with everything taken out that was counted, in part or whole, between two times (Unix seconds)."""
+        points = tuple(p._replace(bad=0.0, total=0.0) if p.start < until and p.end > since else p for p in self.points)
+        first = next((p for p, old in zip(points, self.points, strict=True) if p is not old and old != p), None)
+        if first is None:
+            return self
+        bad = self.bad - sum(old.bad - p.bad for p, old in zip(points, self.points, strict=True))
+        total = self.total - sum(old.total - p.total for p, old in zip(points, self.points, strict=True))
+        series = self._with(points=points, bad=bad, total=total, due=self.due)
+        return series._judged_again(first.end, {}) if first.end <= self.judged else series  # noqa: SLF001 - same class
+
     def _placed(self, point: Point) -> tuple[Point | None, tuple[Point, ...]]:
         """The point of the same identity that is there already, and all points with this one in its place."""
         lo, hi = bisect_left(self.points, (point.end,)), bisect_left(self.points, (point.end, inf))

@@ -57,6 +57,15 @@ class RuleState(NamedTuple):
     """Why the present alarm is one caller's and not the release's; empty where it is not."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """A time in which the control failed the same probe; Unix seconds, `until` is `inf` while it lasts."""
+
+    probe: str
+    since: float
+    until: float = inf
+
+
 class Signed(NamedTuple):
     """Somebody confirmed what only a person can confirm."""
 
@@ -87,6 +96,15 @@ class ProbeState(NamedTuple):
     last: ProbeAnswer | None = None
 
 
+class Revival(NamedTuple):
+    """A path that was sick passes again."""
+
+    at: float
+    """When its first pass was sent."""
+    failed: int = 0
+    """Failures of the path under judgement that were sent since."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
     """A failing probe being repeated. Attempt 0 is the regular probe that failed."""
@@ -94,6 +112,8 @@ class Confirmation:
     probe: str
     started_at: float
     """When attempt 0 was sent."""
+    slot_s: float = 0.0
+    """How long before that it had been asked last; 0 when nobody knows."""
     failed_at: float
     """When its answer came: the first failed answer."""
     rule: ConfirmConfig
@@ -118,6 +138,8 @@ class Confirmation:
     """The newest answer of the control."""
     control_since: float | None = None
     control_reasons: tuple[str, ...] = ()
+    revivals: Mapping[str, "Revival"] = field(default_factory=dict)
+    """Other paths (by role) that were sick and pass again."""
 
     @property
     def complete(self) -> bool:
@@ -366,6 +388,8 @@ class Watch:
     """Probes that the control passed in this watch."""
     control: Mapping[tuple[str, str], Arm] = field(default_factory=dict)
     """By source and check, the last counts of the revision before, while both have traffic."""
+    shared: tuple[Shared, ...] = ()
+    """The times of the last hour in which the control failed the same probe."""
     versus: Versus | None = None
     warming: Warming | None = None
     hold: Hold | None = None

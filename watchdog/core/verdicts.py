@@ -80,11 +80,10 @@ def settle(watch: Watch, index: int) -> None:
     put(watch, index, watch.verdicts[index]._replace(decided=True))
 
 
-def settle_probes(watch: Watch) -> None:
-    """The alarms that failing probes raised are over with the hold that explained them."""
-    for i in watch.rules.rollback:
-        if watch.rules.rules[i].family is Family.PROBES and watch.verdicts[i].alarmed_at is not None:
-            settle(watch, i)
+def take_back(watch: Watch, index: int) -> None:
+    """The present alarm rests on evidence that does not count."""
+    put(watch, index, watch.verdicts[index]._replace(alarmed_at=None, decided=False))
+    say(watch, (index,))
 
 
 def _is_failing(watch: Watch, rule: Rule) -> bool:

@@ -5,7 +5,7 @@ Also keeps asking it while the rollback is held because both revisions are sick.
 
 from dataclasses import replace
 
-from watchdog.core import decide
+from watchdog.core import decide, shared
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed
 from watchdog.core.model import State
@@ -54,8 +54,8 @@ def judge(step: Step) -> None:
     """Well: go. Time is up: go, unless the target is as sick."""
     watch = step.watch
     warming = watch.warming
-    if warming is None or watch.rollback is not None:
-        return
+    if warming is None or watch.rollback is not None or shared.ongoing(watch):
+        return  # while a probe fails on both, that probe decides
     latest = {n: warming.answers[n][-1] for n in names(watch) if warming.answers.get(n)}
     if len(latest) == len(names(watch)) and all(a.ok for a in latest.values()):
         _go(step, replace(warming.trigger, warm=True))
