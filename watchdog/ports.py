@@ -248,8 +248,9 @@ class Backups(Protocol):
 class Delivery:
     """One message on its way to one channel: a row of the outbox.
 
-    `key` is unique per channel and idempotent. `thread` groups deliveries of one watch; a channel's `remembered` values
-    (Slack's `ts`, for example) are kept per thread and handed back with every later delivery of that thread.
+    `key` is unique per channel and idempotent. `thread` groups deliveries of one release (a watch in each of its
+    regions); a channel's `remembered` values (Slack's `ts`, for example) are kept per thread and handed back with every
+    later delivery of it.
     """
 
     key: str
@@ -442,8 +443,10 @@ class Store(Protocol):
         ...
 
     # read model
-    async def watches(self, *, open_only: bool = False, limit: int = 200) -> Sequence[WatchRow]:
-        """Newest first."""
+    async def watches(
+        self, *, open_only: bool = False, limit: int = 200, of: tuple[str, str] | None = None
+    ) -> Sequence[WatchRow]:
+        """Newest first; of one service in all its regions, where `of` names it (project, name)."""
         ...
 
     async def watch(self, watch_id: str) -> WatchRow | None:

@@ -385,3 +385,17 @@ async def test_a_click_is_answered_to_whoever_clicked_and_only_at_slack(world: W
         with pytest.raises(PermanentError, match="is not Slack's"):
             await Whisperer(session, api_url="https://slack.com/api/").whisper(f"{server.url}/x", "no")
         assert len(server.seen) == 1
+
+
+async def test_regions_of_a_release_share_a_thread_and_the_root_shows_each(world: World) -> None:
+    slack = clicking(world)
+    east = {"region": "us-east1", "watch": "w-east", "status": "api in us-east1: watching"}
+    await play(slack, OPENED, {**OPENED, **east}, {**WITH_BUTTONS, **east, "status": "api in us-east1: held"})
+    root, joined, held = world.collected.slack.messages()
+    assert joined["thread_ts"] == held["thread_ts"] == root["ts"]
+    texts = [b.get("text", {}).get("text", "") for b in root["blocks"]]
+    (now,) = [text for text in texts if text.startswith("*Now:*")]
+    assert now.split("\n")[1:] == [OPENED["status"], "api in us-east1: held"]
+    assert any("(us-east1)" in text for text in texts if text.startswith("*What you must do"))
+    assert [b["type"] for b in root["blocks"]].count("actions") == 0, "which region would they act on?"
+    assert [b["type"] for b in held["blocks"]].count("actions") == 1

@@ -191,6 +191,7 @@ OPTIONAL |= {("watch_opened", "known_bad"), ("watch_opened", "rolled_back"), ("w
 OPTIONAL |= {("watch_opened", "schemas"), ("watch_opened", "author"), ("traffic_seen", "author")}
 OPTIONAL |= {("watch_opened", "past")}
 OPTIONAL |= {("watch_opened", "doubt")}
+OPTIONAL |= {("watch_opened", "release")}
 OPTIONAL |= {("watch_opened", "expected_version")}
 """Keys that older journals may lack."""
 REQUIRED = [

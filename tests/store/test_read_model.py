@@ -1,5 +1,7 @@
 """The watches' read model, and retention."""
 
+from dataclasses import replace
+
 from tests.store.samples import NOW, delivery, event, lease_of, read, row
 from watchdog.ports import Receipt, Store, WatchRow
 
@@ -40,6 +42,15 @@ async def test_only_open_ones_on_request(store: Store) -> None:
     await _save(store, row("w1"), row("w2", state="ended", outcome="passed", ended_at=NOW + 1))
 
     assert [each.id for each in await store.watches(open_only=True)] == ["w1"]
+
+
+async def test_only_those_of_one_service_in_all_its_regions(store: Store) -> None:
+    west, other = replace(row("w2"), region="us-west1"), replace(row("w3"), service="other")
+    await _save(store, row("w1"), west, other, replace(row("w4"), project="elsewhere"))
+
+    found = await store.watches(of=(west.project, west.service))
+    assert {each.id for each in found} == {"w1", "w2"}
+    assert len(await store.watches(of=(west.project, west.service), open_only=True, limit=1)) == 1
 
 
 async def test_pruning_removes_ended_watches_and_all_that_hangs_on_them(store: Store) -> None:

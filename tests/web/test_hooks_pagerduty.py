@@ -244,3 +244,15 @@ async def test_a_signed_body_that_is_no_webhook_is_a_400_document(paged: Site, b
 
     assert status == problem["status"] == 400
     assert problem["detail"]
+
+
+async def test_what_is_said_of_the_one_incident_counts_in_each_region_of_the_release(paged: Site) -> None:
+    east = {"id": "wEast", "region": "us-east1", "release": "w7f3k2"}
+    await paged.put(views.watching(**east, incident=INCIDENT))
+    await paged.put(views.watching(**{**east, "id": "wCalm", "region": "us-west1"}))
+    await paged.put(views.watching(**{**east, "id": "wOther", "release": "w0000"}, incident=INCIDENT))
+
+    assert (await page(paged, webhook()))[0] == 202
+    assert (await page(paged, webhook()))[0] == 202
+    for stream, count in ((WATCH, 1), ("watch/wEast", 1), ("watch/wCalm", 0), ("watch/wOther", 0)):
+        assert len(await paged.letters(stream)) == count, stream

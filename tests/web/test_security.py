@@ -119,7 +119,7 @@ class AwayStore(MemoryStore):
     async def watch(self, watch_id: str) -> None:
         raise StoreUnavailableError("the database timed out", delay_s=3)
 
-    async def watches(self, *, open_only: bool = False, limit: int = 200) -> list[None]:  # type: ignore[override]
+    async def watches(self, *, open_only: bool = False, limit: int = 200, of: object = None) -> list[None]:  # type: ignore[override]
         raise RuntimeError("postgresql://watchdog:hunter22@db/watchdog refused")
 
 

@@ -1,4 +1,5 @@
-"""PagerDuty by Events API v2: one incident a watch under our own key, so that every retry is the same event.
+"""PagerDuty by Events API v2: one incident a watch under our own key, so that every retry is the same event, and one
+for all regions of a release (`pagerduty_book`).
 
 A key is scoped to its routing key, so acknowledging and resolving go to every routing key that was triggered on; what
 those were is remembered with the thread. A message that belongs to no incident becomes a change event, which pages
@@ -7,13 +8,13 @@ nobody.
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from typing import Any, Self
 
 import aiohttp
 import structlog
 
+from watchdog.actions.pagerduty_book import Book, level_of
 from watchdog.actions.render import Message, clip, iso
 from watchdog.errors import PermanentError, WatchdogError
 from watchdog.ports import Delivery, Receipt
@@ -25,8 +26,6 @@ _KEY_MAX = 255
 _BODY_BYTES_MAX = 512 * 1024
 _SEVERITIES = frozenset({"critical", "error", "warning", "info"})
 _ACTIONS = frozenset({"trigger", "acknowledge", "resolve"})
-_LEVEL = re.compile(r"/([1-9])$")
-_REMEMBERED = "pagerduty.level."
 _TOO_LARGE = {"Left out": "The details were too large for PagerDuty; the links lead to them."}
 
 _log = structlog.get_logger(__name__)
@@ -77,15 +76,19 @@ class PagerDutyNotifier:
             raise PermanentError(
                 f"The message {delivery.key} asks PagerDuty for {message.incident_action!r} of no incident"
             )
-        used = _used(delivery.remembered)
-        named = {_level(message.dedup_key): message.dedup_key}
-        targets = named if message.incident_action == "trigger" else used | named
-        for level, key in sorted(targets.items()):
-            await self._enqueue(incident_event(message, self._key_of(level), key), doing=f"Paging level {level}")
+        book, key, action = Book.remembered(delivery.remembered), message.dedup_key, message.incident_action
+        keys = {key: book.trigger(key)} if action == "trigger" else book.used(key)
+        for mine, carrier in sorted(keys.items()):
+            level = level_of(mine)
+            if action == "resolve" and not book.last_of(mine, carrier):
+                _log.info("pagerduty_left_open", watch=message.watch, key=carrier, why="another region leans on it")
+                continue
+            await self._enqueue(incident_event(message, self._key_of(level), carrier), doing=f"Paging level {level}")
         if message.change:
             await self._change_beside_incident(message)
-        remember = {f"{_REMEMBERED}{level}": key for level, key in (used | named).items()}
-        return Receipt(provider_id=message.dedup_key, remember=remember)
+        if action == "resolve":
+            keys = dict.fromkeys(keys, "")
+        return Receipt(provider_id=message.dedup_key, remember=book.to_remember(keys))
 
     def _key_of(self, level: int) -> str:
         return self._routing_keys.get(level) or self._routing_keys[1]
@@ -189,13 +192,3 @@ def _bounded_key(key: str) -> str:
     if len(key) <= _KEY_MAX:
         return key
     return f"{key[: _KEY_MAX - 65]}/{hashlib.sha256(key.encode()).hexdigest()}"
-
-
-def _level(dedup_key: str) -> int:
-    found = _LEVEL.search(dedup_key)
-    return int(found[1]) if found else 1
-
-
-def _used(remembered: Mapping[str, str]) -> dict[int, str]:
-    levels = ((name.removeprefix(_REMEMBERED), key) for name, key in remembered.items() if name.startswith(_REMEMBERED))
-    return {int(level): key for level, key in levels if level.isdecimal()}

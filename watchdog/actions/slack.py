@@ -1,4 +1,4 @@
-"""Slack: one root message a watch, kept up to date, with every event in its thread.
+"""Slack: one root message a release, kept up to date for each of its regions, with every event in its thread.
 
 With a bot token, the first message of a thread becomes the root and its `ts` and channel are remembered; later ones are
 replies, shown in the channel too where they ask for it. With only an incoming webhook, which answers no `ts`, every
@@ -13,7 +13,7 @@ import aiohttp
 import structlog
 
 from watchdog.actions.render import Message, clip
-from watchdog.actions.slack_blocks import Card, card_blocks, escape, event_blocks, fallback
+from watchdog.actions.slack_blocks import Card, card_blocks, escape, event_blocks, fallback, standing, status_of
 from watchdog.errors import PermanentError, TemporaryError, WatchdogError
 from watchdog.ports import Delivery, Receipt
 from watchdog.settings import SlackSettings
@@ -127,7 +127,8 @@ class SlackNotifier:
     async def _open_thread(self, message: Message, key: str) -> Receipt:
         card = Card.of(message)
         root = await self._post_root(message, card, text=fallback(message), key=key)
-        return Receipt(provider_id=f"{root['channel']}/{root['ts']}", remember={**asdict(card), **root})
+        remember = {**asdict(card), **root, **standing(message, {})}
+        return Receipt(provider_id=f"{root['channel']}/{root['ts']}", remember=remember)
 
     async def _post_root(self, message: Message, card: Card, *, text: str, key: str) -> dict[str, str]:
         root = {"channel": self._slack_channel, "text": text, "blocks": card_blocks(card, message, key=key)}
@@ -143,7 +144,8 @@ class SlackNotifier:
         message means that the reply was lost too: then the message opens a new thread, or fails and is tried again.
         """
         card = Card.remembered(remembered)
-        card = replace(card, title=card.title or message.headline, status=message.status or card.status)
+        regions = {**remembered, **standing(message, remembered)}
+        card = replace(card, title=card.title or message.headline, status=status_of(regions) or card.status)
         text = escape(f"{card.title}\n{card.status}", _UPDATE_TEXT_MAX)
         update = {"channel": where, "ts": root, "text": text, "blocks": card_blocks(card, message, key=key)}
         try:
@@ -152,11 +154,14 @@ class SlackNotifier:
             _log.warning("slack_root_update_failed", watch=message.watch, error=str(error))
             if error.code == "message_not_found":
                 return (await self._open_thread(message, key)).remember
-            return await self._replace_root(message, card, text=text, key=key) if error.code in _CANNOT_UPDATE else {}
+            if error.code not in _CANNOT_UPDATE:
+                return {}
+            successor = await self._replace_root(message, card, text=text, key=key)
+            return {**successor, **standing(message, remembered)} if successor else {}
         except WatchdogError as error:
             _log.warning("slack_root_update_failed", watch=message.watch, error=str(error))
             return {}
-        return {"status": card.status}
+        return {"status": card.status, **standing(message, remembered)}
 
     async def _replace_root(self, message: Message, card: Card, *, text: str, key: str) -> Mapping[str, str]:
         """A root message that Slack lets nobody change any more gets a successor; the thread goes on below that."""

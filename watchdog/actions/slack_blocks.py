@@ -122,22 +122,42 @@ class Card:
         return cls(**{part.name: values.get(part.name, "") for part in fields(cls)})
 
 
+_STANDING = "status in "
+
+
+def standing(message: Message, remembered: Mapping[str, str]) -> dict[str, str]:
+    """What the thread has to remember of the message's region: how its watch stands now."""
+    name = f"{_STANDING}{message.region}"
+    return {name: message.status or remembered.get(name, "")}
+
+
+def status_of(remembered: Mapping[str, str]) -> str:
+    """How the release stands: a line for each region that has said something."""
+    return "\n".join(text for name, text in sorted(remembered.items()) if name.startswith(_STANDING) and text)
+
+
 def card_blocks(card: Card, message: Message, *, key: str = "") -> list[dict[str, Any]]:
-    """The root message: where the watch stands now, how it began, and what the newest message asks for."""
+    """The root message: where the watch stands now, how it began, and what the newest message asks for.
+
+    Where several regions share the thread, what only the newest message says names its region, and the buttons are left
+    to the messages in the thread: one here would act on whichever region spoke last.
+    """
+    several = "\n" in card.status
+    where = f" ({escape(message.region)})" if several else ""
     blocks = [_header(card.title)]
     if card.status:
-        blocks.append(_section("*Now:* ", card.status))
+        blocks.append(_section("*Now:*\n" if several else "*Now:* ", card.status))
     if card.opening:
         blocks.append(_section("", card.opening, escaped=True))
     if message.over:
-        blocks.append(_section("*Is it over?* ", message.over))
+        blocks.append(_section(f"*Is it over?{where}* ", message.over))
     if message.todo:
-        blocks.append(_section("*What you must do* ", message.todo))
+        blocks.append(_section(f"*What you must do{where}* ", message.todo))
     if card.evidence:
         blocks.append(_section("", card.evidence, escaped=True))
     if message.criteria:
-        blocks.append(_section("*Criteria*\n", _criteria(message), escaped=True))
-    return [*blocks, *_buttons(message, key), *_context(message)]
+        blocks.append(_section(f"*Criteria{where}*\n", _criteria(message), escaped=True))
+    return [*blocks, *([] if several else _buttons(message, key)), *_context(message)]
 
 
 def fallback(message: Message) -> str:

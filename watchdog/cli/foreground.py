@@ -219,7 +219,7 @@ async def _follow(app: "App", notice: Notice, display: Display) -> int:
     while runner.watch.open or runner.watch.id in keeper.runners:
         await _changed(runner)
     ended = runner.watch
-    undelivered = await _drain(app, ended.id)
+    undelivered = await _drain(app, ended.release, ended.id)
     outcome = ended.outcome.value if ended.outcome else "unverified"
     display.finish(app.tools.clock.now(), ended.id, outcome, ended.reason, undelivered)
     return OF_OUTCOME[outcome]
@@ -268,13 +268,13 @@ async def _open(app: "App", keeper: "Keeper", notice: Notice) -> "WatchRunner":
             raise ConfigError(f"{keeper.key}: {error}") from error
 
 
-async def _drain(app: "App", watch_id: str) -> list[str]:
-    """What did not arrive within `DRAIN_S`, by name."""
+async def _drain(app: "App", thread: str, watch_id: str) -> list[str]:
+    """What of the watch's messages did not arrive within `DRAIN_S`, by name."""
     try:
-        left = await app.outbox.drain(watch_id, DRAIN_S)
+        left = await app.outbox.drain(thread, DRAIN_S)
     except TemporaryError as error:
         return [f"unknown: the store does not answer ({error})"]
-    return [f"{d.channel}: {d.kind} ({d.body.get('title', '')})" for d in left]
+    return [f"{d.channel}: {d.kind} ({d.body.get('title', '')})" for d in left if d.body.get("watch") == watch_id]
 
 
 async def _follow_elsewhere(app: "App", keeper: "Keeper", notice: Notice, display: Display) -> int:
@@ -305,8 +305,8 @@ async def _follow_elsewhere(app: "App", keeper: "Keeper", notice: Notice, displa
                 display.console.print(f"{entry['at'][11:19]}  {entry['text']}", soft_wrap=True, markup=False)
         seen = len(shown["timeline"])
         if row.outcome is not None:
-            left = await app.store.undelivered(thread=row.id)
-            names = [f"{d.channel}: {d.kind}" for d in left]
+            left = await app.store.undelivered(thread=shown.get("release") or row.id)
+            names = [f"{d.channel}: {d.kind}" for d in left if d.body.get("watch") == row.id]
             display.finish(app.tools.clock.now(), row.id, row.outcome, shown["reason"], names)
             return OF_OUTCOME[row.outcome]
         await app.tools.clock.sleep(FOLLOW_EVERY_S)

@@ -92,6 +92,9 @@ class Opened:
     """Who was behind the bad requests of the revision before, in the hour before."""
     doubt: str = ""
     """Why automatic mode acts as approve in this watch (a clause); empty when it acts as the policy says."""
+    release: str = ""
+    """The watch, in another region, with which the release was seen first: it is one incident. Empty where it is this
+    one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -208,6 +208,7 @@ def _encode_opened(e: Opened) -> dict[str, Any]:
             "notes": d.notes,
             "rollback_safe": d.rollback_safe,
             "fingerprint": d.fingerprint,
+            "image": d.image,
         },
         "policy": e.policy,
         "policy_hash": e.policy_hash,
@@ -235,6 +236,7 @@ def _encode_opened(e: Opened) -> dict[str, Any]:
         "author": list(e.author),
         "past": [[p.check, p.since, p.until, origins.encode(p.rows)] for p in e.past],
         "doubt": e.doubt,
+        "release": e.release,
     }
 
 
@@ -270,6 +272,7 @@ def _decode_opened(at: float, b: Mapping[str, Any]) -> Opened:
         author=Author(*b.get("author", ())),
         past=tuple(origins.Past(c, s, u, origins.decode(rows)) for c, s, u, rows in b.get("past", ())),
         doubt=b.get("doubt", ""),
+        release=b.get("release", ""),
     )
 
 

@@ -307,6 +307,7 @@ class Deploy:
     notes: str = ""
     rollback_safe: bool = True
     fingerprint: str = ""
+    image: str = ""
 
 
 # --- policy rows --------------------------------------------------------------------------------------------------

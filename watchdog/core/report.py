@@ -19,6 +19,7 @@ def view(watch: Watch) -> dict[str, Any]:
     window = watch.window
     return {
         "id": watch.id,
+        "release": watch.release,
         "project": service.project,
         "region": service.region,
         "service": service.name,
@@ -28,6 +29,8 @@ def view(watch: Watch) -> dict[str, Any]:
         "notes_of_deploy": watch.deploy.notes,
         "previous": watch.target.split.percents(),
         "rollback_safe": watch.deploy.rollback_safe,
+        "image": watch.deploy.image,
+        "fingerprint": watch.deploy.fingerprint,
         "state": watch.state.value,
         "window": window.value if window and watch.open else None,
         "outcome": watch.outcome.value if watch.outcome else None,

@@ -346,6 +346,8 @@ class Watch:
     """Per stream: what it had counted by then."""
     ends_at: float = inf
     policy_hash: str = ""
+    release: str = ""
+    """The watch that was the release's first in any region: whose thread carries what is said of all of them."""
     link: str = ""
     own_url: str = ""
     found_version: str = ""

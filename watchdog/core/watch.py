@@ -85,6 +85,7 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         split=event.split,
         tags=event.tags,
         policy_hash=event.policy_hash,
+        release=event.release or event.watch,
         link=event.link,
         own_url=event.own_url,
         found_version=event.expected_version,

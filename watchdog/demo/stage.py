@@ -46,6 +46,12 @@ class Stage:
         return str(self.policy["service"]["name"])
 
     @property
+    def regions(self) -> list[str]:
+        """The policy's regions."""
+        service = self.policy["service"]
+        return list(service.get("regions") or [service["region"]])
+
+    @property
     def policy(self) -> Json:
         """The drill's policy: `BASE` and its changes."""
         return merge(BASE, self.drill.policy)
@@ -76,6 +82,7 @@ class Stage:
         """Deploy a revision with a fault script; `release` as `POST /emulator/deploy` takes it."""
         body = {
             "service": self.service,
+            "region": self.regions[0],
             "revision": self.revision(name),
             "image": f"us-docker.pkg.dev/barq-fleet/api/api:{name}",
             "faults": list(faults),
@@ -97,12 +104,14 @@ class Stage:
         tags: Mapping[str, str] | None = None,
         wait: bool = True,
         who: Mapping[str, str] | None = None,
+        region: str = "",
         **traffic: int,
     ) -> None:
         """Somebody moves traffic: `good=90, bad=10`; `LATEST` follows the newest revision. `who`: `by`, `client`,
         `client_version`."""
         body: Json = {
             "service": self.service,
+            "region": region or self.regions[0],
             "traffic": {n if n == "LATEST" else self.revision(n): p for n, p in traffic.items()},
             "wait": wait,
             **(who or {}),
@@ -126,13 +135,13 @@ class Stage:
 
     async def load(self, rate_per_s: float, **plan: Any) -> None:
         """Users send so many requests a second."""
-        body = {"service": self.service, "rate_per_s": rate_per_s, **plan}
+        body = {"service": self.service, "region": self.regions[0], "rate_per_s": rate_per_s, **plan}
         await self.world.emulator("PUT", "/emulator/load", body)
 
-    async def split(self) -> dict[str, int]:
-        """Short name → percent that Cloud Run serves."""
+    async def split(self, region: str = "") -> dict[str, int]:
+        """Short name → percent that Cloud Run serves, in the first region unless another is named."""
         found = (await self.world.emulator("GET", "/emulator/services"))["services"]
-        service = next(s for s in found if s["name"] == self.service)
+        service = next(s for s in found if (s["name"], s["region"]) == (self.service, region or self.regions[0]))
         return {name.removeprefix(f"{self.service}-"): percent for name, percent in service["split"].items()}
 
     async def writes(self) -> list[Json]:
@@ -148,6 +157,19 @@ class Stage:
             for r in received
             if r["accepted"] and r["body"].get("event_action") == "trigger"
         ]
+
+    async def threads(self) -> dict[str, list[str]]:
+        """Slack's root messages, by their text, and what was said in the thread of each."""
+        said = (await self.world.emulator("GET", "/emulator/collectors/slack"))["messages"]
+        roots = {m["ts"]: str(m["text"]) for m in said if not m["thread_ts"] or m["thread_ts"] == m["ts"]}
+        return {
+            text: [str(m["text"]) for m in said if m["thread_ts"] == ts and m["ts"] != ts] for ts, text in roots.items()
+        }
+
+    async def incidents(self) -> list[Json]:
+        """PagerDuty's incidents, as its own list has them."""
+        found = await self.world.emulator("GET", "/emulator/collectors/pagerduty")
+        return list(found["incidents"])
 
     async def paged(self, title: str, *words: str, within_s: float = 60.0) -> None:
         """Until somebody was paged under this title; the page must have these words."""
@@ -204,13 +226,14 @@ class Stage:
         wanted = " or ".join(states) or "watched"
         raise OffScriptError(f"{name} {seen} after {within_s:.0f} s, expected {wanted}")
 
-    async def served(self, *, within_s: float = 60.0, **split: int) -> None:
+    async def served(self, *, within_s: float = 60.0, region: str = "", **split: int) -> None:
         """Until Cloud Run serves this split."""
         give_up = self.now() + within_s
-        while (found := await self.split()) != split:
+        while (found := await self.split(region)) != split:
             if self.now() > give_up:
+                where = f" in {region}" if region else ""
                 raise OffScriptError(
-                    f"Cloud Run serves {percents(found)} after {within_s:.0f} s, not {percents(split)}"
+                    f"Cloud Run serves {percents(found)}{where} after {within_s:.0f} s, not {percents(split)}"
                 )
             await self.pass_time(LOOK_EVERY_S)
 

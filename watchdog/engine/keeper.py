@@ -19,6 +19,7 @@ from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Split, 
 from watchdog.core.policy import Policy
 from watchdog.core.service import Fact, Service
 from watchdog.core.state import Watch
+from watchdog.engine import regions
 from watchdog.engine import runner as running
 from watchdog.engine.clock import wait_for_event
 from watchdog.engine.discovery import Discovery
@@ -49,6 +50,8 @@ class Keeper:
     key: ServiceKey
     discovery: Discovery
     discover: bool = True
+    joining: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Shared by the regions of a policy: two that see a release at once must not both be its first."""
     runners: dict[str, WatchRunner] = field(default_factory=dict)
     service: Service = field(init=False)
     tagger: Tagger = field(init=False)
@@ -316,15 +319,17 @@ class Keeper:
                 sick=tuple(self.service.sick),
                 doubt=self.trust.at_opening,
             )
-            watch, first = running.start(opening)
-            lease = await self._acquire(f"watch/{watch.id}")
-            if lease is None:
-                raise TemporaryError(f"the store gave no lease, so {watch.revision} is not watched yet")
-            runner = self._runner(watch, Journalist(tools=self.tools, lease=lease), first)
-            self._start(runner)
-            # The arrival counts as seen only once its watch is in the journal: a process killed in between must find
-            # one or the other at its next start.
-            await runner.begun.wait()
+            async with self.joining:
+                opening = await regions.joined(self.tools, self.policy, opening)
+                watch, first = running.start(opening)
+                lease = await self._acquire(f"watch/{watch.id}")
+                if lease is None:
+                    raise TemporaryError(f"the store gave no lease, so {watch.revision} is not watched yet")
+                runner = self._runner(watch, Journalist(tools=self.tools, lease=lease), first)
+                self._start(runner)
+                # The arrival counts as seen only once its watch is in the journal: a process killed in between must
+                # find one or the other at its next start.
+                await runner.begun.wait()
             if watch.id not in self.runners:
                 raise TemporaryError(f"the watch of {watch.revision} did not begin")
             await self.remember(*self._seen_with(watch.revision, opening.at, state), letters=letters)

@@ -123,6 +123,7 @@ async def open_watch(
             notes=notice.notes,
             rollback_safe=safe,
             fingerprint=found.fingerprint if found else "",
+            image=found.image if found else "",
         ),
         policy=policy.canonical(),
         policy_hash=policy.hash,

@@ -221,7 +221,7 @@ class WatchRunner:
             Delivery(
                 key=command.key,
                 channel=channel,
-                thread=self.watch.id,
+                thread=self.watch.release,
                 kind=command.kind,
                 created_at=now,
                 body=command.body,

@@ -42,9 +42,15 @@ class Supervisor:
         keys = [key for policy in self.policies for key in policy.service.keys]
         discovery = Discovery(self.tools.clock, self.tools.traffic, keys)
         for policy in self.policies:
+            joining = asyncio.Lock()
             for key in policy.service.keys:
                 self.keepers[key] = Keeper(
-                    tools=self.tools, policy=policy, key=key, discovery=discovery, discover=self.discover
+                    tools=self.tools,
+                    policy=policy,
+                    key=key,
+                    discovery=discovery,
+                    discover=self.discover,
+                    joining=joining,
                 )
         self.auditor = Auditor(tools=self.tools, keepers=list(self.keepers.values()), ready=self.ready, beat=self.beat)
 

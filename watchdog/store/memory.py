@@ -207,9 +207,12 @@ class MemoryStore:
 
     # read model
 
-    async def watches(self, *, open_only: bool = False, limit: int = 200) -> Sequence[WatchRow]:
+    async def watches(
+        self, *, open_only: bool = False, limit: int = 200, of: tuple[str, str] | None = None
+    ) -> Sequence[WatchRow]:
         """Newest first."""
         rows = sorted(self._tables.watches.values(), key=lambda row: (row.opened_at, row.id), reverse=True)
+        rows = [row for row in rows if of is None or (row.project, row.service) == of]
         kept = [row for row in rows if not open_only or row.ended_at is None][:limit]
         return [replace(row, view=_copy(row.view)) for row in kept]
 

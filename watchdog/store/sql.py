@@ -204,12 +204,14 @@ class SqlStore:
 
     # read model
 
-    async def watches(self, *, open_only: bool = False, limit: int = 200) -> Sequence[WatchRow]:
+    async def watches(
+        self, *, open_only: bool = False, limit: int = 200, of: tuple[str, str] | None = None
+    ) -> Sequence[WatchRow]:
         """Newest first."""
 
         async def work() -> Sequence[WatchRow]:
             async with self._db.reading() as connection:
-                return await watches.newest(connection, open_only=open_only, limit=limit)
+                return await watches.newest(connection, open_only=open_only, limit=limit, of=of)
 
         return await self._db.answer(work())
 

@@ -35,11 +35,15 @@ async def upsert(database: Database, connection: AsyncConnection, watch: WatchRo
     await connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=changes))
 
 
-async def newest(connection: AsyncConnection, *, open_only: bool, limit: int) -> Sequence[WatchRow]:
+async def newest(
+    connection: AsyncConnection, *, open_only: bool, limit: int, of: tuple[str, str] | None = None
+) -> Sequence[WatchRow]:
     """Newest first."""
     query = select(watches).order_by(watches.c.opened_at.desc(), watches.c.id.desc()).limit(limit)
     if open_only:
         query = query.where(watches.c.ended_at.is_(None))
+    if of is not None:
+        query = query.where(watches.c.project == of[0], watches.c.service == of[1])
     return [_from_row(row) for row in await connection.execute(query)]
 
 

@@ -109,6 +109,9 @@ async def pagerduty(request: web.Request) -> web.Response:
     if verb == "assign":
         letter["name"] = _assignee(event)
     new = (await post(request, watch_stream(row.id), "operator", letter, same=f"pagerduty:{event.id}")).new
+    for other in await _regions_of(services, row):  # what was said of the one incident counts in each of its regions
+        if not _is_known(other, verb):
+            await post(request, watch_stream(other.id), "operator", letter, same=f"pagerduty:{event.id}")
     detail = "In the inbox." if new else "The same event is in the inbox already; it counts once."
     answer = {"accepted": True, "watch": row.id, "repeated": not new, "detail": detail}
     return web.json_response(answer, status=202, headers={"Location": f"/api/v1/watches/{row.id}"})
@@ -135,6 +138,13 @@ async def _watch_of(services: WebServices, event: PagerDutyEvent) -> WatchRow | 
         if found and row is not None and (row.region, row.service) == (found[1], found[2]):
             return row
     return None
+
+
+async def _regions_of(services: WebServices, row: WatchRow) -> list[WatchRow]:
+    """The open watches of the same release in other regions: one page stands for all of them."""
+    release = row.view.get("release") or row.id
+    rows = await services.store.watches(open_only=True, of=(row.project, row.service))
+    return [r for r in rows if r.id != row.id and r.view.get("release") == release and r.view.get("incident")]
 
 
 def _is_known(row: WatchRow, verb: str) -> bool:
