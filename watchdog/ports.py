@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from watchdog.core.beyond import ScaleMark
 from watchdog.core.journey import Journey
 from watchdog.core.model import RevisionState, Sample, ServiceKey, ServiceState, Split, TrialMark
 from watchdog.core.policy import Policy, ProbeConfig
@@ -189,6 +190,14 @@ class TrafficControl(Protocol):
         """Give revisions tags (name → revision) and take tags away by compare and swap; nobody's share changes.
 
         Raises as `move` does.
+        """
+        ...
+
+    async def scale(
+        self, service: ServiceKey, instances: int, *, resource_version: str, mark: ScaleMark
+    ) -> ServiceState:
+        """Write the service's own maximum of instances, and `mark` as the annotation `deploy-watchdog/scaled-up`, by
+        compare and swap. Makes no revision and moves no traffic. Raises as `move` does.
         """
         ...
 

@@ -63,6 +63,8 @@ def sentence(event: str, fields: Mapping[str, Any]) -> str:  # noqa: C901, PLR09
             return f"On trial: Cloud Run is to serve {percents(f['split'])}, to see whether going back helps."
         case "trial_put_back":
             return f"The trial is over, its share was put back: {percents(f['split'])}."
+        case "scaled_up":
+            return str(f["reason"])
         case "restored":
             return f"Restored: Cloud Run serves {percents(f['split'])}, {f['seconds']:.1f} s after the decision."
         case "verifying":

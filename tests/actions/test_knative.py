@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watchdog.actions import knative
+from watchdog.actions import knative, knative_shapes
 from watchdog.core.model import ServiceKey, ServiceState, Share, Split, Tag, TrialMark
 from watchdog.errors import PermanentError
 
@@ -48,7 +48,7 @@ def services(draw: st.DrawFn) -> dict[str, Any]:
         entry["percent"] = draw(st.integers(0, 100))
         entries.append(entry)
     return {
-        "apiVersion": knative.API_VERSION,
+        "apiVersion": knative_shapes.API_VERSION,
         "kind": "Service",
         "metadata": {
             "name": "api",
@@ -93,7 +93,7 @@ class TestRoundTrip:
         assert body["spec"]["template"] == before["spec"]["template"]
         assert body["metadata"].pop("resourceVersion") == "BBB"
         annotations = body["metadata"].pop("annotations")
-        ours = {knative.CLIENT_NAME: "deploy-watchdog", knative.CLIENT_VERSION: "1"}
+        ours = {knative_shapes.CLIENT_NAME: "deploy-watchdog", knative_shapes.CLIENT_VERSION: "1"}
         ours |= {knative.ROLLED_BACK: rolled_back} if rolled_back else {}
         assert annotations == before["metadata"].pop("annotations") | ours
         for part in (body, before):

@@ -20,6 +20,7 @@ from watchdog.core.events import (
     Probed,
     Resumed,
     Sampled,
+    Scaled,
     Signalled,
     Target,
     Ticked,
@@ -145,6 +146,9 @@ events: dict[str, st.SearchStrategy[Event]] = {
     "traffic_writing": st.builds(Writing, at=at, after=split, trouble=text),
     "traffic_written": st.builds(
         Written, at=at, result=text, reason=text, before=split, after=split, retry_at=st.none() | at
+    ),
+    "instances_scaled": st.builds(
+        Scaled, at=at, result=text, reason=text, before=st.integers(0, 99), after=st.integers(0, 99), command=text
     ),
     "watch_resumed": st.builds(Resumed, at=at, down_since=at),
     "ticked": st.builds(Ticked, at=at),

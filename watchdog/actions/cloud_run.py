@@ -11,8 +11,9 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 
 from watchdog import __version__
-from watchdog.actions import knative
+from watchdog.actions import knative, knative_shapes, scaling
 from watchdog.actions.described import described
+from watchdog.core.beyond import ScaleMark
 from watchdog.core.first_policy import Described
 from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Split, TrialMark
 from watchdog.errors import ConflictError, PermanentError, TemporaryError
@@ -180,6 +181,17 @@ class CloudRun:
         )
         return await self._put(service, wanted, doing)
 
+    async def scale(
+        self, service: ServiceKey, instances: int, *, resource_version: str, mark: ScaleMark
+    ) -> ServiceState:
+        """Write the service's maximum of instances by compare and swap."""
+        doing = f"Setting the maximum of instances of {service} to {instances}"
+        body = await self._body(service, resource_version, doing)
+        wanted = scaling.with_maximum(
+            body, instances, resource_version=resource_version, mark=mark, client_version=__version__
+        )
+        return await self._put(service, wanted, doing)
+
     async def _body(self, service: ServiceKey, resource_version: str, doing: str) -> dict[str, Any]:
         """The whole Service of this version. Raises `ConflictError` when there is another one by now."""
         version, body = self._bodies.get(service, ("", None))
@@ -277,7 +289,7 @@ def _remedy(permission: str, service: ServiceKey) -> str:
 
 
 def _namespace(project: str) -> str:
-    return f"/apis/{knative.API_VERSION}/namespaces/{quote(project, safe='')}"
+    return f"/apis/{knative_shapes.API_VERSION}/namespaces/{quote(project, safe='')}"
 
 
 def _path(service: ServiceKey) -> str:

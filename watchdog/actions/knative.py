@@ -4,26 +4,31 @@ Reading is forgiving, because a service that is being changed lacks fields, and 
 Writing is strict: the body is the one that was read, with a new `spec.traffic` and two or three annotations.
 """
 
-import copy
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from watchdog.actions.fingerprint import fingerprint
-from watchdog.core.author import OURS
+from watchdog.actions.knative_shapes import CLIENT_NAME, CLIENT_VERSION
+from watchdog.actions.knative_shapes import draft as _draft
+from watchdog.actions.knative_shapes import integer as _integer
+from watchdog.actions.knative_shapes import items as _items
+from watchdog.actions.knative_shapes import mapping as _mapping
+from watchdog.actions.knative_shapes import name as _name
+from watchdog.actions.knative_shapes import own as _own
+from watchdog.actions.knative_shapes import text as _text
+from watchdog.actions.knative_shapes import texts as _texts
+from watchdog.actions.knative_shapes import unix as _unix
+from watchdog.actions.scaling import revision_max, scale_mark, service_max
 from watchdog.core.journal import decode_mark, encode_mark
 from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Share, Split, Tag, TrialMark
 from watchdog.errors import PermanentError
 
-API_VERSION = "serving.knative.dev/v1"
 LOCATION_LABEL = "cloud.googleapis.com/location"
 GENERATION_LABEL = "serving.knative.dev/configurationGeneration"
 SERVICE_LABEL = "serving.knative.dev/service"
 ROLLED_BACK = "deploy-watchdog/rolled-back"
 TRIAL = "deploy-watchdog/trial"
-CLIENT_NAME = "run.googleapis.com/client-name"
-CLIENT_VERSION = "run.googleapis.com/client-version"
 REGIONS = "run.googleapis.com/regions"
 LAST_MODIFIER = "serving.knative.dev/lastModifier"
 
@@ -63,6 +68,8 @@ def service_state(raw: Mapping[str, Any], key: ServiceKey) -> ServiceState:
         ready_message=message,
         rolled_back=_text(annotations.get(ROLLED_BACK)),
         trial=_mark(_text(annotations.get(TRIAL))),
+        max_instances=service_max(annotations),
+        scaled=scale_mark(annotations),
         last_modifier=_text(annotations.get(LAST_MODIFIER)),
         client_name=_text(annotations.get(CLIENT_NAME)),
         client_version=_text(annotations.get(CLIENT_VERSION)),
@@ -98,6 +105,7 @@ def revision_state(raw: Mapping[str, Any]) -> RevisionState:
         image=_text(status.get("imageDigest")) or _text(serving.get("image")),
         tagged_image=_text(serving.get("image")),
         fingerprint=fingerprint(raw),
+        max_instances=revision_max(_mapping(metadata.get("annotations"))),
         labels=_texts(metadata.get("labels")),
     )
 
@@ -231,20 +239,6 @@ def with_tags(
     return body
 
 
-def _draft(raw: Mapping[str, Any], resource_version: str, client_version: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A copy of the Service to be changed, of the version that was read, and its annotations."""
-    body: dict[str, Any] = copy.deepcopy(dict(raw))
-    body.setdefault("apiVersion", API_VERSION)
-    body.setdefault("kind", "Service")
-    metadata = _own(body, "metadata")
-    if resource_version:
-        metadata["resourceVersion"] = resource_version
-    annotations = _own(metadata, "annotations")
-    annotations[CLIENT_NAME] = OURS
-    annotations[CLIENT_VERSION] = client_version
-    return body, annotations
-
-
 def _percent_entries(split: Split) -> Iterator[dict[str, Any]]:
     percents: dict[str | None, int] = {}
     for share in split.shares:
@@ -261,53 +255,3 @@ def _tag_entries(entries: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any
             name = _name(entry.get("revisionName"))
             kind = {"latestRevision": True} if _follows_latest(entry) else {"revisionName": name}
             yield {**kind, "percent": 0, "tag": tag}
-
-
-# --- shapes -------------------------------------------------------------------------------------------------------
-
-
-def _own(parent: dict[str, Any], key: str) -> dict[str, Any]:
-    """The object below `key`, made when it is missing, so that it can be written to."""
-    if not isinstance(parent.get(key), dict):
-        parent[key] = {}
-    child: dict[str, Any] = parent[key]
-    return child
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _items(value: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    found = value.get(key)
-    return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _texts(value: Any) -> dict[str, str]:
-    return {str(key): str(item) for key, item in _mapping(value).items()}
-
-
-def _name(value: Any) -> str:
-    """A bare revision id: some answers hold `projects/…/revisions/NAME`, and the traffic list takes only NAME."""
-    return _text(value).rpartition("/")[2]
-
-
-def _integer(value: Any, *, default: int = 0) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return default
-    try:
-        return int(value)
-    except (ValueError, OverflowError):
-        return default
-
-
-def _unix(value: Any) -> float:
-    try:
-        moment = datetime.fromisoformat(_text(value))
-    except ValueError:
-        return 0.0
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -1,6 +1,19 @@
 """Alarms and signals into action: go after a rollback, or ask a person."""
 
-from watchdog.core import capacity, decide, evaluate, hard_down, messages, one_caller, quiet, trial, verdicts, versus
+from watchdog.core import (
+    capacity,
+    decide,
+    evaluate,
+    hard_down,
+    messages,
+    one_caller,
+    quiet,
+    remedies,
+    scaling,
+    trial,
+    verdicts,
+    versus,
+)
 from watchdog.core.catalogue import Family
 from watchdog.core.decide import Step
 from watchdog.core.events import Signalled
@@ -21,7 +34,9 @@ def act(step: Step, alarms: list[evaluate.Alarm]) -> None:
         asks = watch.rules.rules[alarm.rule].row.action is not Action.ROLLBACK
         if not asks or watch.verdicts[alarm.rule].decided:
             continue
-        if quiet.root_cause(watch):  # which says it all: no second message for the same fault
+        if quiet.root_cause(watch) and not scaling.in_peak(
+            watch, alarm.rule
+        ):  # which says it all: no second message for the same fault
             watch.inhibited |= {alarm.rule}
             step.note(
                 "inhibited", f"No message of its own, since what is known already may explain it: {alarm.sentence}."
@@ -33,9 +48,11 @@ def act(step: Step, alarms: list[evaluate.Alarm]) -> None:
 def catch_up(step: Step) -> None:
     """What broke beside a root cause that has gone, and is still broken, is told now."""
     watch = step.watch
-    if not watch.inhibited or not watch.open or quiet.root_cause(watch):
+    if not watch.inhibited or not watch.open:
         return
-    waiting, watch.inhibited = watch.inhibited, frozenset()
+    explained = quiet.root_cause(watch)
+    waiting = frozenset(i for i in watch.inhibited if not explained or scaling.in_peak(watch, i))
+    watch.inhibited -= waiting
     for i in sorted(waiting):
         state = watch.verdicts[i]
         if state.alarmed_at is not None and not state.decided:
@@ -86,6 +103,8 @@ def _advise(step: Step, index: int, sentence: str) -> None:
     verb = {Action.INVESTIGATE: "Investigate", Action.SCALE_UP: "Scale up"}[rule.row.action]
     reason = f"{verb} {messages.place(watch)}: {sentence}."
     step.decide(rule.row.action, rule.label, reason)
+    if scaling.begin(step, index, sentence):
+        return
     pages = rule.row.table is Table.ALERT and rule.row.severity is Severity.CRITICAL
     if quiet.repeats(watch, index, pages=pages):
         watch.muted = {**watch.muted, rule.label: watch.muted.get(rule.label, 0) + 1}
@@ -94,6 +113,9 @@ def _advise(step: Step, index: int, sentence: str) -> None:
     if pages:
         step.open_incident(f"{rule.label} broken: {messages.place(watch)}", criterion=rule.label)
     note = watch.rules.policy.notes.get(rule.row.id, "")
+    scales = rule.row.action is Action.SCALE_UP
+    command, about = remedies.remedy(watch, rule.row.metric) if scales else ("", "")
+    todo = f"{note}." if note else f"{verb}."
     step.notify(
         messages.body(
             watch,
@@ -103,7 +125,7 @@ def _advise(step: Step, index: int, sentence: str) -> None:
             happened=reason,
             did="Nothing: this row asks for a person." + (f" The team's note: {note}." if note else ""),
             over="No.",
-            todo=f"{verb}." if not note else f"{note}.",
+            todo=f"{todo} `{command}` ({about})." if command else todo,
             evidence=[(rule.label, sentence)],
             incident="trigger" if pages else None,
             criterion=rule.label,

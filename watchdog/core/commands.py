@@ -13,6 +13,12 @@ class Restore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """Raise the service's maximum of instances, or put it back, as the watch's last `Scaling` says. Answered by
+    `events.Scaled`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notify:
     """Send a message. `key` is unique; `body` has the shape of `messages.Body`."""
 
@@ -30,4 +36,4 @@ class Announce:
     fields: Mapping[str, Any]
 
 
-Command = Restore | Notify | Announce
+Command = Restore | Scale | Notify | Announce

@@ -13,6 +13,7 @@ from watchdog.core import (
     incidents,
     messages,
     recovery,
+    scaling,
     signoffs,
     trial,
     versus,
@@ -52,6 +53,7 @@ def next_deadline(watch: Watch) -> float:
         escalation.due(watch),
         _next_window(watch),
         signoffs.due(watch),
+        scaling.due(watch),
     )
     due = min(due, *later, end_of(watch))
     return due if watch.rollback is not None else min(due, watch.blind_at)
@@ -75,7 +77,7 @@ def end_of(watch: Watch) -> float:
     )
     if proving and watch.hold is None and rollback is None:
         return watch.ends_at + OVERTIME_S
-    return watch.ends_at
+    return max(watch.ends_at, scaling.holds_until(watch))
 
 
 def _next_window(watch: Watch) -> float:
@@ -108,6 +110,7 @@ def fire(step: Step) -> None:
         _fire_blind(step)
     _fire_windows(step)
     signoffs.fire(step)
+    scaling.follow(step)
     if watch.at >= end_of(watch) and watch.open:
         ending.finish(step)
 

@@ -1,6 +1,6 @@
 """How a watch ends, and what is said then."""
 
-from watchdog.core import coverage, incidents, messages, recovery, signoffs
+from watchdog.core import coverage, incidents, messages, recovery, scaling, signoffs
 from watchdog.core.decide import Step
 from watchdog.core.model import Outcome
 from watchdog.core.state import Watch
@@ -31,7 +31,10 @@ def end(step: Step, outcome: Outcome, reason: str) -> None:
             did="The watch has ended.",
             over=left or _over(watch, outcome),
             todo="Nothing." if outcome in {Outcome.PASSED, Outcome.SUPERSEDED} else "Read the report.",
-            evidence=[("broke again, not told", f"{label}: {n} times") for label, n in watch.muted.items()],
+            evidence=[
+                *(("broke again, not told", f"{label}: {n} times") for label, n in watch.muted.items()),
+                *scaling.leftover(watch),
+            ],
             incident=incident,
             broadcast=bool(left),
             change=outcome is Outcome.ROLLED_BACK,

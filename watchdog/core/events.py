@@ -201,6 +201,22 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scaled:
+    """How an attempt to scale up, or to undo that, ended: `done`, `refused` (not at the ceiling, no room, budget),
+    `observed` (mode), `asked` (mode), `failed` (the API), `reverted`, `left` (somebody else changed it since).
+
+    `before` and `after` are the service's maximum of instances, `command` what a person would type instead.
+    """
+
+    at: float
+    result: str
+    reason: str
+    before: int = 0
+    after: int = 0
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
     """The watch goes on after its process was away since `down_since`."""
 
@@ -232,6 +248,7 @@ Event = (
     | Noticed
     | Writing
     | Written
+    | Scaled
     | Resumed
     | Trusted
     | Ticked

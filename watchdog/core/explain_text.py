@@ -37,6 +37,7 @@ def answer(e: Explanation) -> tuple[str, ...]:
         said = [w.reason]
     else:
         said = _kept(e)
+    said += [_sentence(s.reason or s.sentence) for s in w.scalings]
     if e.away_s >= WORTH_TELLING_S:
         said.append(f"The watchdog itself was away for {span_text(e.away_s)}; that time counts as not seen.")
     if e.not_folded:

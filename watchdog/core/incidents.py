@@ -8,7 +8,7 @@ was woken must learn that the service is well again, and a pager must not stay r
 from dataclasses import replace
 from math import inf
 
-from watchdog.core import messages
+from watchdog.core import messages, scaling
 from watchdog.core.decide import SIGNAL, Step
 from watchdog.core.model import Action, Severity, Table
 from watchdog.core.state import FRESH_S, Watch
@@ -24,6 +24,8 @@ def broken(watch: Watch) -> str | None:
         pages = _pages(rule.row.action, rule.row.table, rule.row.severity) and not state.one_caller
         if state.alarmed_at is not None and pages:
             return rule.label
+    if (unsolved := scaling.unsolved(watch)) is not None:
+        return unsolved
     failing = next((n for n, c in watch.confirmations.items() if c.failures), None)
     failing = failing or next((n for n, p in watch.probes.items() if p.streak and watch.probe(n).critical), None)
     if failing is not None:

@@ -5,6 +5,7 @@ schema ever written: an upcaster per kind lifts older bodies. Bodies are JSON-ab
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from math import isfinite, nan
 from typing import Any
 
@@ -19,6 +20,7 @@ from watchdog.core.events import (
     Probed,
     Resumed,
     Sampled,
+    Scaled,
     Signalled,
     Target,
     Ticked,
@@ -55,6 +57,7 @@ KINDS: Mapping[type, str] = {
     Noticed: "deploy_noticed",
     Writing: "traffic_writing",
     Written: "traffic_written",
+    Scaled: "instances_scaled",
     Resumed: "watch_resumed",
     Trusted: "trusted",
     Ticked: "ticked",
@@ -64,6 +67,11 @@ SCHEMA: Mapping[str, int] = dict.fromkeys(KINDS.values(), 1)
 
 UPCASTERS: Mapping[tuple[str, int], Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {}
 """(kind, schema) → the body one schema newer. Empty while every kind is at its first schema."""
+
+
+_Plain = type[Signalled] | type[Operated] | type[Scaled] | type[Resumed] | type[Trusted] | type[Ticked]
+_PLAIN: Mapping[str, _Plain] = {KINDS[e]: e for e in (Signalled, Operated, Scaled, Resumed, Trusted, Ticked)}
+"""Events of plain values only: their bodies are their fields."""
 
 
 class JournalError(WatchdogError):
@@ -336,21 +344,8 @@ def encode(event: Event) -> tuple[str, int, dict[str, Any]]:
                 "rollback_safe": event.rollback_safe,
                 "previous": encode_split(event.previous),
             }
-        case Signalled():
-            body = {"signal": event.signal, "by": event.by, "reason": event.reason}
-        case Operated():
-            body = {
-                "verb": event.verb,
-                "by": event.by,
-                "reason": event.reason,
-                "for_s": event.for_s,
-                "name": event.name,
-                "said_at": event.said_at,
-            }
-        case Resumed():
-            body = {"down_since": event.down_since}
-        case Ticked() | Trusted():
-            body = {}
+        case Signalled() | Operated() | Scaled() | Resumed() | Ticked() | Trusted():  # plain values only
+            body = {f.name: getattr(event, f.name) for f in fields(event) if f.name != "at"}
     return kind, SCHEMA[kind], body
 
 
@@ -373,7 +368,7 @@ def decode(kind: str, schema: int, at: float, body: Mapping[str, Any]) -> Event:
         raise JournalError(f"the {kind} event at {at} in the journal is damaged: {e!r}") from e
 
 
-def _decode(kind: str, at: float, b: Mapping[str, Any]) -> Event:  # noqa: PLR0911 - one case a kind
+def _decode(kind: str, at: float, b: Mapping[str, Any]) -> Event:
     match kind:
         case "watch_opened":
             return _decode_opened(at, b)
@@ -430,13 +425,5 @@ def _decode(kind: str, at: float, b: Mapping[str, Any]) -> Event:  # noqa: PLR09
             )
         case "deploy_noticed":
             return Noticed(at=at, **{**b, "previous": decode_split(b["previous"])})
-        case "signalled":
-            return Signalled(at=at, **b)
-        case "operated":
-            return Operated(at=at, **b)
-        case "watch_resumed":
-            return Resumed(at=at, down_since=b["down_since"])
-        case "trusted":
-            return Trusted(at=at)
         case _:
-            return Ticked(at=at)
+            return _PLAIN[kind](at=at, **b)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from watchdog.core.beyond import ScaleMark
 from watchdog.core.origins import Origin
 
 SAFE_LABEL = "watchdog-rollback-safe"
@@ -238,6 +239,10 @@ class ServiceState:
     """Value of the service annotation `deploy-watchdog/rolled-back`: the revision a watchdog took traffic from."""
     trial: TrialMark | None = None
     """The annotation `deploy-watchdog/trial`, as it was written; whether it still holds, `trial_of` says."""
+    max_instances: int = 0
+    """The most instances of all revisions together (the setting of the service, not of its template); 0: not set."""
+    scaled: ScaleMark | None = None
+    """The annotation `deploy-watchdog/scaled-up`."""
     last_modifier: str = ""
     client_name: str = ""
     client_version: str = ""
@@ -271,6 +276,8 @@ class RevisionState:
     tagged_image: str = ""
     """The reference as it was deployed, usually with a tag."""
     fingerprint: str = ""
+    max_instances: int = 0
+    """The most instances of this revision; 0: not set, which means Cloud Run's default and never "few"."""
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 
-from watchdog.core import decide, escalation, incidents, messages, signoffs, trial
+from watchdog.core import decide, escalation, incidents, messages, scaling, signoffs, trial
 from watchdog.core.decide import Step
 from watchdog.core.events import Operated
 from watchdog.core.model import State
@@ -51,10 +51,16 @@ def operate(step: Step, event: Operated) -> None:
             step.watch.ends_at = min(step.watch.ends_at, step.watch.at)
             step.note("finished", f"Finished by {who}{said}: judged on what was seen.")
         case "signoff":
-            signoffs.sign(step, event.name, who, event.reason)
-            step.note("signoff", f"{event.name or 'Signed off'} by {who}{said}.")
+            _signoff(step, event, who, said)
         case _:
             step.note("ignored", f"{who} asked for {event.verb}, which this version does not know.")
+
+
+def _signoff(step: Step, event: Operated, who: str, said: str) -> None:
+    """An answer to a question, or the approval of what waits for one."""
+    if not scaling.approved(step, event.name, who, said):
+        signoffs.sign(step, event.name, who, event.reason)
+        step.note("signoff", f"{event.name or 'Signed off'} by {who}{said}.")
 
 
 def _came_late(step: Step, event: Operated, who: str) -> bool:

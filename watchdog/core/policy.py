@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from watchdog.core.beyond import DatabaseRollback, ScaleUp
 from watchdog.core.catalogue import (
     Dimension,
     Family,
@@ -297,6 +298,10 @@ class Policy(_Value):
     version_check: VersionCheck | None = None
     edge: EdgeCheck | None = None
     jobs: Mapping[str, JobCheck] = Field(default_factory=dict)
+    scale_up: ScaleUp | None = None
+    """None: rows with that action ask a person."""
+    redeploy_image: bool = False
+    database_rollback: DatabaseRollback | None = None
     notes: Mapping[str, str] = Field(default_factory=dict)
     """Row id → the team's own words for it; `signal.NAME` for a signal."""
 

@@ -24,6 +24,7 @@ from watchdog.core.policy import (
     SharedCause,
     WindowConfig,
 )
+from watchdog.core.policy_beyond import scale_up_of
 from watchdog.core.policy_checks import edge_of, jobs_of, notes_of, version_of
 from watchdog.core.policy_grammar import (
     RESERVED_ROLLBACK,
@@ -124,6 +125,7 @@ def build_policy(data: object, journeys: Mapping[str, Journey | str] | None = No
     channels = channels_of(file.get("channels"), findings)
     escalation = escalation_of(file.get("escalation"), findings)
     silences = silences_of(file.get("silences"), findings)
+    scale_up = scale_up_of(file.get("scale_up"), compiler.rows, parts.metrics, findings)
     if findings.problems or parts.service is None or not parts.windows:
         return Built(None, tuple(findings.problems), tuple(findings.warnings))
     rows = (*compiler.rows, *checks)
@@ -149,6 +151,7 @@ def build_policy(data: object, journeys: Mapping[str, Journey | str] | None = No
         channels=channels,
         escalation=escalation,
         silences=silences,
+        scale_up=scale_up,
         notes=compiler.notes | dict(notes_of(checks, file)),
         **({} if top.coverage_floor is None else {"coverage_floor": top.coverage_floor}),
     )

@@ -15,7 +15,7 @@ from watchdog.core.model import Action
 from watchdog.core.suggest import did_you_mean
 
 RESERVED_ACTIONS = ("redeploy_image", "database_rollback")
-"""Words that a later version gives a meaning; until then they load with a warning, but do nothing in a row."""
+"""Sections of the file: what they say is done where it is needed, and no row asks for it."""
 
 
 def _text(value: object) -> str:
@@ -89,7 +89,7 @@ def _actions(value: object) -> tuple[Action, ...]:
     known = tuple(str(a) for a in Action)
     for item in items:
         if item in RESERVED_ACTIONS:
-            raise ValueError(f"{quoted(item)} is reserved and does nothing yet; use {', '.join(known)}")
+            raise ValueError(f"{quoted(item)} is reserved for its own section of the file; use {', '.join(known)}")
         if item not in known:
             raise ValueError(f"{quoted(item)} is not one of {', '.join(known)}{_close(item, known)}")
     return tuple(Action(str(item)) for item in items)

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from watchdog.core.catalogue import ALIGNERS, PENDING, REDUCERS, SOURCES, UNITS
 from watchdog.core.conditions import quoted
 from watchdog.core.model import Window
+from watchdog.core.policy_beyond import DatabaseRollbackFile, ScaleUpFile
 from watchdog.core.policy_checks import EdgeFile, JobFile, VersionCheckFile
 from watchdog.core.policy_fields import (
     RESERVED_ACTIONS,
@@ -39,10 +40,7 @@ from watchdog.core.policy_fields import (
 from watchdog.core.policy_paging import ChannelsFile, EscalationFile, SilenceFile
 from watchdog.core.policy_section import EditorSchema, Section
 
-RESERVED_TOP = (
-    *("logs", "scale_up"),
-    *RESERVED_ACTIONS,
-)
+RESERVED_TOP = ("logs", *RESERVED_ACTIONS)
 """Keys that a later version gives a meaning; until then they load with a warning."""
 RESERVED_ROLLBACK = ("scope", *RESERVED_ACTIONS)
 
@@ -355,6 +353,10 @@ class PolicyFile(PlainFile):
     """Name → a job that runs by itself."""
     silences: list[SilenceFile] | None = None
     """What is not said for a while."""
+    scale_up: ScaleUpFile | None = None
+    """Lets rows with the action `scale_up` raise the service's maximum of instances."""
+    database_rollback: DatabaseRollbackFile | None = None
+    """How the database goes back: a Cloud Run job, or commands for a person."""
 
 
 def json_schema() -> dict[str, Any]:

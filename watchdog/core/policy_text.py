@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from watchdog.core import reads
+from watchdog.core import policy_text_beyond, reads
 from watchdog.core.catalogue import JOURNEY_PREFIX, JOURNEYS, Family, family
 from watchdog.core.conditions import format_condition, format_duration, format_quantity, format_share
 from watchdog.core.model import Row, Table
@@ -129,6 +129,7 @@ def describe(policy: Policy, warnings: Sequence[str] = ()) -> str:
             cells += [_signal_cells(policy, signal) for signal in sorted(policy.signals)]
         lines += _section(title, cells)
     lines += _section("Rollback", _rollback_cells(policy))
+    lines += _section("Beyond traffic", policy_text_beyond.cells(policy))
     lines += _section("Who is told", _paging_cells(policy))
     lines += _section(
         "Metrics",

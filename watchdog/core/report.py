@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from watchdog.core import achieved, coverage, doubt, escalation, promotion, recovery, signoffs, trial, verdicts
+from watchdog.core import achieved, coverage, doubt, escalation, promotion, recovery, scaling, signoffs, trial, verdicts
 from watchdog.core.catalogue import JOURNEY_PREFIX, Family
 from watchdog.core.model import Verdict
 from watchdog.core.rules import Rule
@@ -56,6 +56,7 @@ def view(watch: Watch) -> dict[str, Any]:
         "signoffs": signoffs.view(watch),
         "rollback": _rollback(watch),
         "trial": _trial(watch),
+        "scalings": scaling.view(watch),
         "hold": {"reason": watch.hold.reason, "since": iso(watch.hold.since), "kind": watch.hold.kind}
         if watch.hold
         else None,

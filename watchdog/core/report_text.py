@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from watchdog.core import marks, trial_text
+from watchdog.core import marks, report_beyond, trial_text
 from watchdog.core.advice import Step, headline, next_steps, release_steps, split_text
 from watchdog.core.sparkline import sparkline
 from watchdog.core.text import share
@@ -46,9 +46,10 @@ def markdown(
         _title(view),
         _summary(view),
         _facts(view),
-        _section("What to do next", _numbered(next_steps(view))),
+        _section("What to do next", _numbered([*next_steps(view), *report_beyond.steps(view)])),
         _section("How it went", _measures(view, records)),
         _section("The trial", _trial(view)),
+        _section("Scaling up", _scalings(view)),
         _section(str((explanation or {}).get("question")), _why(explanation or {})),
         _section("Evidence", _criteria(view)),
         _section("Evidence over time", _plots(explanation or {})),
@@ -271,6 +272,11 @@ def _trial(view: Mapping[str, Any]) -> str:
     times = [f"{clock_text(at, tenths=True)} {_plain(name)}" for name, at in trial_text.steps(view) if at]
     table = _table(("Revision", f"Requests ({_plain(trial.get('source'))})", "Failed with"), rows)
     return "\n\n".join([_plain(trial_text.sentence(view)), table, "; ".join(times) + "."])
+
+
+def _scalings(view: Mapping[str, Any]) -> str:
+    head = ("UTC", "Criterion", "Maximum", "Before", "After", "Result", "Why")
+    return _table(head, [[_cell(cell) for cell in row] for row in report_beyond.scalings(view)])
 
 
 def _by_probes(rollback: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
+from watchdog.core.beyond import Scaling
 from watchdog.core.compare import Arm
 from watchdog.core.cover import Cover
 from watchdog.core.events import Target
@@ -434,6 +435,10 @@ class Watch:
     """Sign-off → when people were asked for it."""
     signed: Mapping[str, Signed] = field(default_factory=dict)
     """Sign-off → who confirmed it."""
+    instances: tuple[tuple[float, float], ...] = ()
+    """The watched revision's instances: end (Unix seconds) and number of the last points."""
+    scalings: tuple[Scaling, ...] = ()
+    """Every attempt to scale up, the last one last."""
     messages: int = 0
     """Messages made so far: numbers their keys."""
     due: float = inf

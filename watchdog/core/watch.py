@@ -27,6 +27,7 @@ from watchdog.core import (
     one_caller,
     operators,
     recovery,
+    scaling,
     trial,
     trust,
     versus,
@@ -42,6 +43,7 @@ from watchdog.core.events import (
     Probed,
     Resumed,
     Sampled,
+    Scaled,
     Signalled,
     TrafficSeen,
     Trusted,
@@ -193,6 +195,7 @@ def advance(watch: Watch, event: Event) -> tuple[Watch, tuple[Command, ...]]:
         _apply(step, event)
         alarms.pursue(step)
         alarms.catch_up(step)
+        scaling.follow(step)
         _follow(step, watch)
         incidents.follow(step)
         draft.due = deadlines.next_deadline(draft)
@@ -234,8 +237,8 @@ def _apply(step: Step, event: Event) -> None:
             recovery.writing(step, event)
         case Written():
             moves.written(step, event)
-        case Trusted():
-            trust.trusted(step)
+        case Trusted() | Scaled():
+            _beside(step, event)
         case Resumed():
             away = span(event.at - event.down_since)
             step.note("resumed", f"The watchdog was away for {away}; the gap counts as not covered.")
@@ -243,6 +246,15 @@ def _apply(step: Step, event: Event) -> None:
             hard_down.taken_up(step)
         case _:
             pass
+
+
+def _beside(step: Step, event: Trusted | Scaled) -> None:
+    """What happened beside the evidence and the traffic."""
+    match event:
+        case Trusted():
+            trust.trusted(step)
+        case Scaled():
+            scaling.scaled(step, event)
 
 
 def _sample(step: Step, sample: Sample) -> None:
@@ -253,6 +265,7 @@ def _sample(step: Step, sample: Sample) -> None:
         return
     trial.sampled(step, sample)
     one_caller.remember(watch, sample)
+    scaling.sampled(watch, sample)
     if not sample.revision or sample.revision == watch.revision:
         watch.load = watch.load.plus(sample)
         alarms.act(step, evaluate.fold(watch, sample))

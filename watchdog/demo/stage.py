@@ -138,6 +138,21 @@ class Stage:
         body = {"service": self.service, "region": self.regions[0], "rate_per_s": rate_per_s, **plan}
         await self.world.emulator("PUT", "/emulator/load", body)
 
+    async def maximum(self, instances: int) -> None:
+        """Somebody sets the service's maximum of instances."""
+        body = {"service": self.service, "region": self.regions[0], "max_instances": instances, "wait": True}
+        await self.world.emulator("PUT", "/emulator/scaling", body)
+
+    async def usage(self, name: str, **usage: float) -> None:
+        """What a revision's instances use from now on, as `PUT /emulator/revisions/{name}/usage` takes it."""
+        await self.world.emulator("PUT", f"/emulator/revisions/{self.revision(name)}/usage", usage)
+
+    async def allowed(self) -> int:
+        """The service's maximum of instances; 0 where none is set."""
+        found = (await self.world.emulator("GET", "/emulator/services"))["services"]
+        service = next(s for s in found if (s["name"], s["region"]) == (self.service, self.regions[0]))
+        return int(service["annotations"].get("run.googleapis.com/maxScale", 0))
+
     async def split(self, region: str = "") -> dict[str, int]:
         """Short name → percent that Cloud Run serves, in the first region unless another is named."""
         found = (await self.world.emulator("GET", "/emulator/services"))["services"]

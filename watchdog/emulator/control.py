@@ -8,9 +8,10 @@
 | `POST /emulator/services` | a release, as for deploy, of a service that does not exist yet; 201 |
 | `POST /emulator/deploy` | `{service, project?, region?, revision?, image?, env?, labels?, tag?, percent?, traffic?, ready?, faults?, usage?, deployer?, annotations?, client?, client_version?, wait?}` → 201 `{revision, service, url, tag_url, split}`; `wait: true` answers when it is settled |
 | `PUT /emulator/revisions/{name}/faults` | `{faults: […], restart_clock?}` → `{faults}`: live; an empty list cures |
-| `PUT /emulator/revisions/{name}/usage` | `{cpu?, memory?, instances?, cpu_per_min?, memory_per_min?}` |
+| `PUT /emulator/revisions/{name}/usage` | `{cpu?, memory?, instances?, demand?, cpu_per_min?, memory_per_min?}` |
 | `POST /emulator/revisions/{name}/condemn` | `{reason?, message?}` → 204: not Ready from now on |
 | `POST /emulator/traffic` | `{service, traffic: {REV or "LATEST": percent}, tags?: {TAG: REV}, by?, client?, client_version?, wait?}` → `{split, tags}` |
+| `PUT /emulator/scaling` | `{service?, project?, region?, max_instances: N or null, wait?}` → `{max_instances}`: the service's own maximum |
 | `GET /emulator/traffic` | → `{"history": [{at, service, project, region, generation, split, tags}]}`, `?service=` |
 | `GET`, `PATCH /emulator/delays` | `{routing_delay_s?, startup_s?, startup_timeout_s?, propagation_s?}` |
 | `GET`, `POST`, `DELETE /emulator/admin-faults` | `{kind: status, latency, drop, race or unreachable; on?, count?, for_s?, status?, latency_s?, …}` |
@@ -33,7 +34,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from watchdog.emulator.api_errors import ApiError
-from watchdog.emulator.control_bodies import Condemnation, DelayChange, Deploy, Iam, Load, Script, Shift
+from watchdog.emulator.control_bodies import Condemnation, DelayChange, Deploy, Iam, Load, Maximum, Script, Shift
 from watchdog.emulator.control_views import describe_change, describe_revision, describe_service, describe_write
 from watchdog.emulator.director import Director, Release
 from watchdog.emulator.gate import AdminFault, Gate
@@ -83,6 +84,7 @@ class Control:
             ("PUT", "revisions/{name}/usage", self.usage),
             ("POST", "revisions/{name}/condemn", self.condemn),
             ("POST", "traffic", self.shift),
+            ("PUT", "scaling", self.scale),
             ("GET", "traffic", self.history),
             ("GET", "delays", self.delays),
             ("PATCH", "delays", self.delays),
@@ -172,6 +174,16 @@ class Control:
         if body.wait:
             await director.settle(service.key)
         return _json({"split": service.split(), "tags": service.tags()})
+
+    async def scale(self, request: web.Request) -> web.Response:
+        """Somebody sets the service's maximum of instances."""
+        body = await _body(request, Maximum)
+        director = self._stage.director
+        service = director.service(body.service, project=body.project, region=body.region)
+        director.set_maximum(service.key, body.max_instances)
+        if body.wait:
+            await director.settle(service.key)
+        return _json({"max_instances": body.max_instances})
 
     async def history(self, request: web.Request) -> web.Response:
         """Every split since the start, with the moment from which it was used."""

@@ -45,6 +45,13 @@ class Shift(Client, ServiceName):
     wait: bool = False
 
 
+class Maximum(ServiceName):
+    """Body of scaling."""
+
+    max_instances: Annotated[int, Field(ge=1)] | None
+    wait: bool = False
+
+
 class DelayChange(Strict):
     """Body of delays."""
 

@@ -17,6 +17,7 @@ from watchdog.emulator.fleet import Fleet
 from watchdog.emulator.knative import render_service
 from watchdog.emulator.ledger import InstanceUsage, Ledger
 from watchdog.emulator.reconcile import Reconciler
+from watchdog.emulator.scaling import REVISION_MAX, SERVICE_MAX
 from watchdog.emulator.splitter import Splitter
 from watchdog.emulator.world import Json, Revision, Service, ServiceKey, World
 from watchdog.emulator.writes import Writer
@@ -69,6 +70,8 @@ class Release(Client, ServiceName):
     faults: tuple[Fault, ...] = ()
     usage: dict[str, float] = Field(default_factory=dict)
     """Fields of `ledger.InstanceUsage`."""
+    max_instances: Annotated[int, Field(ge=1)] | None = None
+    """The revision's own maximum, in its template; the default of Cloud Run when left out."""
     deployer: str = DEFAULT_ACTOR
     annotations: dict[str, str] = Field(default_factory=dict)
     """Annotations of the service, beside those that it has."""
@@ -178,6 +181,14 @@ class Director:
         (client or Client()).sign(body)
         self._writer.replace(key, body, actor=by)
 
+    def set_maximum(self, key: ServiceKey, most: int | None) -> None:
+        """Set the service's own maximum of instances, as `update --max` does; None takes it away."""
+        body = render_service(self.world.services[key])
+        body["metadata"]["annotations"].pop(SERVICE_MAX, None)
+        if most is not None:
+            body["metadata"]["annotations"][SERVICE_MAX] = str(most)
+        self._writer.replace(key, body, actor=DEFAULT_ACTOR)
+
     def race(self, key: ServiceKey, traffic: dict[str, int] | None) -> None:
         """Somebody else writes: a split, or only an annotation that changes the resourceVersion."""
         if traffic is not None:
@@ -192,7 +203,7 @@ class Director:
         fields: dict[str, Any] = {"since": clock.now(), **usage}
         unknown = sorted(set(usage) - {field.name for field in dataclass_fields(InstanceUsage)})
         if unknown:
-            raise ApiError(400, f"usage: unknown key '{unknown[0]}'; known are cpu, memory, instances, cpu_per_min, …")
+            raise ApiError(400, f"usage: unknown key '{unknown[0]}'; known are cpu, memory, demand, instances, …")
         scripted = InstanceUsage(**{**fields, "instances": int(fields.get("instances", 1))})
         self.ledger.set_usage(name, scripted)
         return scripted
@@ -232,6 +243,8 @@ def _template(release: Release) -> Json:
     else:
         # Without a name, the same image and environment would be the same revision.
         metadata["labels"]["client.knative.dev/nonce"] = f"{clock.now():.6f}".replace(".", "")
+    if release.max_instances is not None:
+        metadata["annotations"] = {REVISION_MAX: str(release.max_instances)}
     container: Json = {"image": release.image}
     if release.env:
         container["env"] = [{"name": name, "value": value} for name, value in sorted(release.env.items())]

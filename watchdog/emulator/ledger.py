@@ -6,6 +6,7 @@ to the request log alone, as Cloud Run does. Monitoring, the request log and the
 control API read from here; none of them sees the data plane itself.
 """
 
+import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
@@ -19,6 +20,10 @@ KEEP_S = 26 * 3600.0
 
 KEEP_REQUESTS = 300_000
 """A second bound, on memory: about 100 MB, or 100 minutes at 50 requests/s. The totals outlive both."""
+
+NO_MAXIMUM = 1_000_000
+TARGET_CPU = 0.6
+"""Cloud Run adds instances to keep their CPU at about this (its documentation on autoscaling)."""
 
 SCALE_TO_ZERO_S = 900.0
 """Cloud Run keeps an idle instance for up to 15 minutes."""
@@ -62,14 +67,21 @@ class InstanceUsage:
     instances: int = 1
     cpu_per_min: float = 0.0
     memory_per_min: float = 0.0
+    demand: float = 0.0
+    """Above 0, instances come and go by themselves: the CPU that is asked for in all, in instances' worth. There are as
+    many as keep their CPU at `TARGET_CPU`, within the maximum; what they cannot give shows as CPU of at most 1."""
     since: float = 0.0
 
-    def at(self, at: float) -> tuple[float, float, int]:
-        """(cpu 0..1, memory 0..1, instances) at the Unix second `at`."""
+    def at(self, at: float, most: int = NO_MAXIMUM) -> tuple[float, float, int]:
+        """(cpu 0..1, memory 0..1, instances) at the Unix second `at`, where `most` instances may be."""
         minutes = max(0.0, at - self.since) / 60.0
         cpu = self.cpu + self.cpu_per_min * minutes
         memory = self.memory + self.memory_per_min * minutes
-        return min(max(cpu, 0.0), 1.0), min(max(memory, 0.0), 1.0), self.instances
+        instances = self.instances
+        if self.demand > 0.0:
+            instances = max(1, min(most, math.ceil(self.demand / TARGET_CPU)))
+            cpu = self.demand / instances
+        return min(max(cpu, 0.0), 1.0), min(max(memory, 0.0), 1.0), min(instances, most)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,6 +104,7 @@ class Ledger:
         self._dropped = 0
         self._totals: dict[str, Totals] = {}
         self._usage: dict[str, list[InstanceUsage]] = {}
+        self._maxima: dict[str, list[tuple[float, int]]] = {}
         self._subscribers: list[Callable[[Request], None]] = []
 
     def record(self, request: Request) -> None:
@@ -144,6 +157,12 @@ class Ledger:
         steps.append(usage)
         steps.sort(key=attrgetter("since"))
 
+    def set_maximum(self, revision: str, most: int, *, at: float) -> None:
+        """From the Unix second `at` on, `revision` has at most so many instances."""
+        known = self._maxima.setdefault(revision, [])
+        if not known or known[-1][1] != most:
+            known.append((at, most))
+
     def usage(self, revision: str, at: float) -> tuple[float, float, int]:
         """(cpu 0..1, memory 0..1, instances) of `revision` at the Unix second `at`.
 
@@ -156,7 +175,8 @@ class Ledger:
         for step in self._usage.get(revision, ()):
             if step.since <= at:
                 current = step
-        return current.at(at)
+        most = next((most for since, most in reversed(self._maxima.get(revision, [])) if since <= at), NO_MAXIMUM)
+        return current.at(at, most)
 
     def clear(self) -> None:
         """Forget everything but the subscribers; indexes go on counting, so a reader's index stays valid."""
@@ -164,6 +184,7 @@ class Ledger:
         self._requests.clear()
         self._totals.clear()
         self._usage.clear()
+        self._maxima.clear()
 
     def _trim(self) -> None:
         # Dropping an eighth at a time keeps the cost of `del` from the front of a list amortised.

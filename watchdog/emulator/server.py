@@ -36,12 +36,13 @@ from watchdog.emulator.monitoring import MonitoringServer, add_control_routes
 from watchdog.emulator.options import Options, parse_address, read_options
 from watchdog.emulator.proxy import Proxy
 from watchdog.emulator.reconcile import Delays, Reconciler
+from watchdog.emulator.scaling import most_instances
 from watchdog.emulator.scenario import ScenarioError, load_scenario
 from watchdog.emulator.scheduler import Scheduler, add_scheduler_routes
 from watchdog.emulator.splitter import Splitter
 from watchdog.emulator.tasks import end_tasks
 from watchdog.emulator.world import Json, Service, ServiceKey, World
-from watchdog.emulator.writes import Writer
+from watchdog.emulator.writes import Change, Writer
 
 
 class Emulator:
@@ -69,7 +70,7 @@ class Emulator:
         self._splitter = Splitter(self._proxy, self.world.revision, host=self.options.host, seed=seed)
         self._reconciler = Reconciler(self.world, self._fleet, self._splitter, self._delays())
         self._reconciler.on_crash = self._crash
-        self._writer = Writer(self.world, open_url=self._splitter.service_url, on_change=self._reconciler.observe)
+        self._writer = Writer(self.world, open_url=self._splitter.service_url, on_change=self._changed)
         self.director = Director(
             world=self.world,
             writer=self._writer,
@@ -241,6 +242,12 @@ class Emulator:
     async def _reopen(self, until: float) -> None:
         await asyncio.sleep(max(0.0, until - clock.now()) + 0.001)
         await self.apply_gate()
+
+    def _changed(self, change: Change) -> None:
+        """A write was applied: it is settled by and by, and bounds the instances at once."""
+        self._reconciler.observe(change)
+        for revision in self.world.revisions_of(change.service.key):
+            self.ledger.set_maximum(revision.name, most_instances(change.service, revision), at=clock.now())
 
     def _crash(self, _error: BaseException) -> None:
         self.crashed.set()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from watchdog.emulator import clock
 from watchdog.emulator.api_errors import ApiError, conflict, not_found
 from watchdog.emulator.faults import Fault, FaultScript
+from watchdog.emulator.scaling import check_maximum, scaling_of
 from watchdog.emulator.scripted_images import faults_of_template
 from watchdog.emulator.templates import (
     NAME,
@@ -78,6 +79,7 @@ class Writer:
             traffic=complete_traffic(spec.get("traffic"), key=key),
         )
         self._check_name(service, service.template)
+        check_maximum(metadata.get("annotations") or {})
         faults = faults_of_template(service.template)
         if dry_run:
             return service
@@ -105,7 +107,12 @@ class Writer:
         template = complete_template(spec.get("template"), key=key)
         traffic = complete_traffic(spec.get("traffic"), key=key)
         wants_revision = template != service.template and self._check_name(service, template)
-        spec_changed = template != service.template or traffic != service.traffic
+        check_maximum(metadata.get("annotations") or {})
+        spec_changed = (
+            template != service.template
+            or traffic != service.traffic
+            or scaling_of(metadata.get("annotations") or {}) != scaling_of(service.annotations)
+        )
         faults = faults_of_template(template)
         if dry_run:
             return Change(service=service, revision=None, spec_changed=spec_changed)

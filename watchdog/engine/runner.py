@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from watchdog.core import watch as folding
-from watchdog.core.commands import Announce, Command, Notify, Restore
+from watchdog.core.commands import Announce, Command, Notify, Restore, Scale
 from watchdog.core.escalation import concerns
 from watchdog.core.events import Event, Opened, Operated, Probed, Sampled, Signalled, Ticked, Written
 from watchdog.core.journal import encode
@@ -26,6 +26,7 @@ from watchdog.core.schedule import Ask, Plan, plan
 from watchdog.core.service import Service
 from watchdog.core.state import Watch
 from watchdog.core.text import iso
+from watchdog.engine.beyond import Beyond
 from watchdog.engine.clock import wait_for_event
 from watchdog.engine.journalist import Journalist
 from watchdog.engine.metering import Reader
@@ -84,9 +85,19 @@ class WatchRunner:
     _shown_at: float = float("-inf")
     _shown: tuple[object, ...] = ()
     _group: asyncio.TaskGroup | None = None
+    _beyond: Beyond = field(init=False)
     _faulty: bool = False
     _blinded: dict[str, str] = field(default_factory=dict)
     """By probe: why its answers are missing now."""
+
+    def __post_init__(self) -> None:
+        self._beyond = Beyond(
+            tools=self.tools,
+            watch=lambda: self.watch,
+            owns=self.journalist.owns,
+            put=self.put,
+            spawn=self._spawn,
+        )
 
     @property
     def plan(self) -> Plan:
@@ -149,6 +160,7 @@ class WatchRunner:
         self._carry_out(commands)
         if self.watch.rollback is not None and self.watch.rollback.stage == "writing":
             self._start_restore(Restore(reason="taken up again"))
+        self._beyond.take_up()
         self._reconcile()
 
     async def _loop(self) -> None:
@@ -269,6 +281,8 @@ class WatchRunner:
                         self.tools.metrics.incident_ack_seconds.observe(fields["seconds"])
                 case Restore():
                     self._start_restore(command)
+                case Scale():
+                    self._beyond.carry_out(command)
                 case Notify():
                     pass  # in the outbox already, in the transaction of its event
 
@@ -336,7 +350,11 @@ class WatchRunner:
             self._woken.set()
 
     async def _stop_all(self) -> None:
-        tasks = [*self._tasks.values(), *(t for t in (self._restoring, self._remembering) if t is not None)]
+        tasks = [
+            *self._tasks.values(),
+            *self._beyond.tasks(),
+            *(t for t in (self._restoring, self._remembering) if t is not None),
+        ]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

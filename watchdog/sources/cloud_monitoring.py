@@ -197,5 +197,7 @@ def periods(query: MetricQuery, timing: Timing, now: float) -> tuple[int, int]:
 
 
 def named_by_a_row(policy: Policy | None, checks: Sequence[str]) -> bool:
-    """Whether some row of the policy reads one of these."""
+    """Whether some row of the policy reads one of these, or a scale-up has to know it."""
+    if policy is not None and policy.scale_up is not None and "instances" in checks:
+        return True
     return policy is not None and any(row.metric in checks for row in policy.rows)

@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from watchdog.actions.knative import CLIENT_NAME, LOCATION_LABEL
+from watchdog.actions.knative import LOCATION_LABEL
+from watchdog.actions.knative_shapes import CLIENT_NAME
 from watchdog.core.author import OURS
 from watchdog.core.model import ServiceKey
 
