@@ -264,3 +264,13 @@ def test_an_address_that_is_none_is_found_at_the_start_and_not_at_night(variable
     assert load_settings(good).smtp.sender == "D <dog@x.example>"
     with pytest.raises(ConfigError, match="is not an address"):
         load_settings({**good, variable: value})
+
+
+def test_secrets_of_probes_headers_are_variables_or_files_and_are_hidden(tmp_path: Path) -> None:
+    (tmp_path / "WATCHDOG_PROBE__FROM_FILE").write_text("filed-away\n")
+    settings = load_settings({"WATCHDOG_PROBE__API_KEY": "hush-hush", "WATCHDOG_SECRETS_DIR": str(tmp_path)})
+
+    assert settings.probe_secrets == {"API_KEY": "hush-hush", "FROM_FILE": "filed-away"}
+    assert {"hush-hush", "filed-away"} <= set(settings.secrets())
+    assert settings.warnings == ()
+    assert "hush" not in repr(settings)

@@ -7,7 +7,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from watchdog.engine.tools import Follower, Tools, ignore
 from watchdog.errors import ConfigError
 from watchdog.settings import Settings
 from watchdog.sources.backups import CloudSqlBackups
+from watchdog.sources.certificates import default_context
 from watchdog.sources.http_probe import HttpProber
 from watchdog.sources.journey import HttpJourneys
 from watchdog.store import make_store
@@ -133,6 +134,16 @@ class App:
         return facts.why_not_release(known, state.latest_ready, latest, now)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What is taken from the machine that this runs on. Worlds that are played in virtual time bring their own: a
+    clock, what is put around every metric source, and who gives the probes' ID tokens."""
+
+    clock: ports.Clock = field(default_factory=SystemClock)
+    wrap_source: Callable[[ports.Source], ports.Source] = lambda source: source
+    id_token: Callable[[str], Awaitable[str]] | None = None
+
+
 @asynccontextmanager
 async def build(
     settings: Settings,
@@ -141,18 +152,17 @@ async def build(
     discover: bool = True,
     follow: Follower | None = None,
     page_url: str = "",
-    clock: ports.Clock | None = None,
+    machine: Machine | None = None,
     store: ports.Store | None = None,
-    wrap_source: Callable[[ports.Source], ports.Source] = lambda source: source,
 ) -> AsyncIterator[App]:
     """Everything wired up and the store open; closed in order at the end.
 
-    `clock` and `store` replace the machine's clock and the database that the settings name, and `wrap_source` is put
-    around every metric source: for worlds that are played in virtual time. Raises `StoreUnavailableError` when the
-    store does not answer, `ConfigError` for what a person must mend.
+    `store` replaces the database that the settings name. Raises `StoreUnavailableError` when the store does not answer,
+    `ConfigError` for what a person must mend.
     """
     _refuse_doubles(policies)
-    clock = clock or SystemClock()
+    machine = machine or Machine()
+    clock = machine.clock
     async with AsyncExitStack() as stack:
         session = open_session()
         stack.push_async_callback(session.close)
@@ -162,17 +172,27 @@ async def build(
         store = store or make_store(settings.database_url.get_secret_value())
         await store.open()
         stack.push_async_callback(_close, store)
-        prober = HttpProber(clock, id_token=tokens.id_token)
+        give = machine.id_token or tokens.id_token
+        trusted = default_context(settings.ca_file)
+        prober = HttpProber(
+            clock,
+            id_token=give,
+            ssl_context=trusted,
+            hosts=settings.hosts_file,
+            variables=settings.probe_secrets,
+        )
         stack.push_async_callback(prober.close)
         journeys = HttpJourneys(
             clock,
             secrets={name: value.get_secret_value() for name, value in settings.journey.items()},
             new_run=lambda: secrets.token_hex(6),
-            id_token=tokens.id_token,
+            id_token=give,
+            ssl_context=default_context(settings.ca_file),
+            hosts=settings.hosts_file,
         )
         stack.push_async_callback(journeys.close)
         given = await _sources(settings, stack, clock, session, tokens, emulated=emulated)
-        sources = [wrap_source(s) for s in given]
+        sources = [machine.wrap_source(s) for s in given]
         notifiers = channels.load(session, clock, settings)
         keys = [key for policy in policies for key in policy.service.keys]
         metrics = Metrics(

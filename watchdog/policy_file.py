@@ -7,18 +7,23 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from watchdog.core.findings import Finding
 from watchdog.core.journey import Journey
 from watchdog.core.policy import Policy
 from watchdog.core.policy_build import build_policy
 from watchdog.core.policy_grammar import json_schema
+from watchdog.core.variables import names_in
 from watchdog.errors import ConfigError
 from watchdog.journey_file import find_journey, load_journey
 from watchdog.yaml_tree import LARGEST_BYTES, Tree, compose, read_text, sentences
 
 __all__ = ["LARGEST_BYTES", "LoadedPolicy", "load_policy", "parse_policy", "schema_text"]
+
+
+FOLDER = "WATCHDOG_SECRETS_DIR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,9 @@ class LoadedPolicy:
     policy: Policy
     warnings: tuple[str, ...]
     path: Path
+    wants: Mapping[str, str] = field(default_factory=dict)
+    """Variables that its probes' headers use (`${NAME}`), and the sentence for one that is not set: where, and what to
+    do."""
 
 
 def load_policy(path: Path) -> LoadedPolicy:
@@ -50,7 +58,19 @@ def parse_policy(text: str, path: Path) -> LoadedPolicy:
     if beside:
         raise ConfigError(*beside)
     warnings = [(tree.line(w.path), w) for w in built.warnings]
-    return LoadedPolicy(built.policy, sentences(warnings, path), path)
+    return LoadedPolicy(built.policy, sentences(warnings, path), path, _wants(built.policy, tree, path))
+
+
+def _wants(policy: Policy, tree: Tree, path: Path) -> dict[str, str]:
+    """Where each variable is used first."""
+    found: dict[str, str] = {}
+    for name, probe in policy.probes.items():
+        for header, text in probe.headers.items():
+            for variable in names_in([text]):
+                place = ("probes", name, "headers", header)
+                said = f"${{{variable}}} is not set; set WATCHDOG_PROBE__{variable}, or a file of that name in {FOLDER}"
+                found.setdefault(variable, sentences([(tree.line(place), Finding(place, said))], path)[0])
+    return found
 
 
 def _journeys(values: object, folder: Path) -> tuple[dict[str, Journey | str], list[str]]:

@@ -234,6 +234,12 @@ class Settings(BaseSettings):
     heartbeat: HeartbeatSettings = HeartbeatSettings()
     journey: Mapping[str, SecretStr] = Field(default_factory=dict)
     """What journeys call `${secret.NAME}`: `WATCHDOG_JOURNEY__NAME`, for accounts that exist only to be tested with."""
+    probe: Mapping[str, SecretStr] = Field(default_factory=dict)
+    """What probes' headers call `${NAME}`: `WATCHDOG_PROBE__NAME`."""
+    hosts_file: Path | None = None
+    """Names that probes and journeys look up there first, as in /etc/hosts: for what only an internal DNS knows."""
+    ca_file: Path | None = None
+    """PEM: certificate authorities that probes and journeys trust beside the system's, for internal services."""
     lease_ttl_s: Annotated[float, BeforeValidator(_duration_s), Field(ge=1, le=3600)] = Field(
         default=15.0, validation_alias="WATCHDOG_LEASE_TTL"
     )
@@ -252,6 +258,11 @@ class Settings(BaseSettings):
     def warnings(self) -> tuple[str, ...]:
         """Sentences about variables that nobody reads, with what they probably should be called."""
         return self._warnings
+
+    @property
+    def probe_secrets(self) -> Mapping[str, str]:
+        """What `${NAME}` stands for in the headers of probes."""
+        return {name.upper(): value.get_secret_value() for name, value in self.probe.items()}
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret value that is set, and passwords inside URLs: what logs have to hide wherever it stands."""
@@ -351,7 +362,7 @@ def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
             yield field.validation_alias
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _variables(field.annotation, f"{own}__")
-        elif name == "journey":
+        elif name in {"journey", "probe"}:
             continue
         elif name == "routing_keys":
             yield from (f"{own}__{level}" for level in _LEVELS)
@@ -360,8 +371,8 @@ def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
 
 
 def _is_known(name: str, known: frozenset[str]) -> bool:
-    """Whether somebody reads it; the names of journeys' secrets are their authors' own."""
-    return name in known or re.fullmatch(r"WATCHDOG_JOURNEY__[A-Z][A-Z0-9_]{0,62}", name) is not None
+    """Whether somebody reads it; the names of journeys' and probes' secrets are their authors' own."""
+    return name in known or re.fullmatch(r"WATCHDOG_(JOURNEY|PROBE)__[A-Z][A-Z0-9_]{0,62}", name) is not None
 
 
 def _ignorable(name: str) -> bool:

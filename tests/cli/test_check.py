@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import ROOT, Run
 
 BARQ = str(ROOT / "config" / "barq-fleet.yaml")
@@ -46,3 +48,32 @@ def test_a_file_has_to_be_named(run: Run) -> None:
     found = run("check")
     assert found.code == 2
     assert "Missing argument 'FILE...'" in found.err
+
+
+SECRET_HEADER = """\
+version: 1
+service: {project: barq-fleet, region: us-central1, name: barq-fleet-api}
+probes:
+  health:
+    path: /health
+    headers: {X-Api-Key: "key ${BARQ_KEY}"}
+success_criteria:
+  - {metric: health_check, target: "100%", action: rollback}
+"""
+
+
+def test_a_secret_that_is_not_set_is_a_mistake_where_probes_are_sent_and_only_there(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_DATABASE_URL", f"sqlite:///{tmp_path}/w.db")
+    file = tmp_path / "p.yaml"
+    file.write_text(SECRET_HEADER)
+
+    assert run("check", str(file)).code == 0
+    for verb in ("run", "watch", "preflight"):
+        found = run(verb, "--config", str(file))
+        assert found.code == 2
+        assert (
+            f"{file}:6: probes.health.headers.X-Api-Key: ${{BARQ_KEY}} is not set; set WATCHDOG_PROBE__BARQ_KEY, or a "
+            "file of that name in WATCHDOG_SECRETS_DIR"
+        ) in found.err

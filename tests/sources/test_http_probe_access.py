@@ -119,6 +119,26 @@ async def test_what_the_service_itself_answers_was_taken_by_an_instance(said: Sa
     assert not answer.refused
 
 
+async def test_headers_take_secrets_of_the_environment_and_no_answer_repeats_them() -> None:
+    async def gate(request: web.Request) -> web.Response:
+        given = request.headers.get("X-Api-Key", "")
+        return web.json_response({"status": "healthy" if given == "key hush-hush" else f"wrong {given}"})
+
+    headers = {"X-Api-Key": "key ${BARQ_KEY}"}
+    async with app(gate) as url:
+        async with HttpProber(LoopClock(), variables={"BARQ_KEY": "hush-hush"}) as prober:
+            let_in = await prober.probe(config(headers=headers, expect=HEALTHY), url, fresh=True)
+        async with HttpProber(LoopClock(), variables={"BARQ_KEY": "other-secret"}) as prober:
+            shut_out = await prober.probe(config(headers=headers, expect=HEALTHY), url, fresh=True)
+        async with HttpProber(LoopClock()) as prober:
+            unset = await prober.probe(config(headers=headers, expect=HEALTHY), url, fresh=True)
+
+    assert let_in.evidence == Passed()
+    assert shut_out.evidence == Failed("json")
+    assert "other-secret" not in shut_out.detail
+    assert (unset.evidence, unset.detail) == (Missing("auth"), "WATCHDOG_PROBE__BARQ_KEY is not set")
+
+
 async def test_a_redirect_to_the_services_own_login_is_a_failure() -> None:
     async with app(saying((302, "", "text/html", {"Location": "/login"}))) as url:
         answer = await ask(url)

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import trustme
@@ -10,7 +11,8 @@ import trustme
 from tests.sources.servers import HEALTHY, LoopClock, config, hang, raw, says
 from watchdog.core.model import Failed, Passed
 from watchdog.core.probing import ProbeAnswer
-from watchdog.sources.certificates import CertificateBook
+from watchdog.errors import ConfigError
+from watchdog.sources.certificates import CertificateBook, default_context
 from watchdog.sources.http_probe import HttpProber
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n" + b'{"status": "healthy"}'
@@ -125,3 +127,21 @@ def test_the_newest_certificate_of_a_host_counts() -> None:
 
     assert book.expires_at("API.example") == datetime(2031, 5, 9, tzinfo=UTC).timestamp()
     assert book.expires_at("other.example") is None
+
+
+async def test_authorities_of_a_file_are_trusted_beside_the_systems(authority: trustme.CA, tmp_path: Path) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    async with raw(says(OK), tls=serving(authority.issue_cert("127.0.0.1", not_after=FAR))) as url:
+        answer = await ask(url, default_context(tmp_path / "ca.pem"))
+        stranger = await ask(url, default_context())
+
+    assert answer.evidence == Passed(), answer
+    assert stranger.evidence == Failed("tls")
+
+
+@pytest.mark.parametrize("text", [None, "no certificate"])
+def test_a_file_without_authorities_is_told_with_its_variable(text: str | None, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "ca.pem").write_text(text)
+    with pytest.raises(ConfigError, match=r"WATCHDOG_CA_FILE: .*ca.pem: .*; write the authorities there as PEM"):
+        default_context(tmp_path / "ca.pem")

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,3 +76,25 @@ async def test_addresses_come_numeric_with_the_port_asked_for() -> None:
     assert {(a["hostname"], a["host"], a["port"], a["family"]) for a in found} == {
         ("localhost", "127.0.0.1", 8080, socket.AF_INET)
     }
+
+
+async def test_a_hosts_file_is_asked_first_and_read_anew(tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts"
+    hosts.write_text("# ours\n127.0.0.7 api.internal  API2.internal # two names\n::1 api.internal\n\n")
+    resolver = ThreadResolver(hosts)
+
+    assert {a["host"] for a in await resolver.resolve("api.internal", 80)} == {"127.0.0.7", "::1"}
+    assert [a["host"] for a in await resolver.resolve("api2.INTERNAL", 80, socket.AF_INET)] == ["127.0.0.7"]
+    assert [a["host"] for a in await resolver.resolve("127.0.0.1", 80)] == ["127.0.0.1"]
+    hosts.write_text("127.0.0.8 api.internal\n")
+    assert [a["host"] for a in await resolver.resolve("api.internal", 80)] == ["127.0.0.8"]
+
+
+async def test_nobody_is_asked_for_names_that_no_dns_may_know() -> None:
+    with pytest.raises(socket.gaierror):
+        await ThreadResolver().resolve("api.invalid", 80)
+
+
+async def test_a_hosts_file_that_is_gone_fails_the_lookup(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        await ThreadResolver(tmp_path / "none").resolve("localhost", 80)

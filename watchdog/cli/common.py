@@ -33,8 +33,9 @@ def settings_of_environment() -> Settings:
     return settings
 
 
-def policies_of(settings: Settings, configs: Sequence[Path]) -> list[LoadedPolicy]:
-    """The policies named on the command line, else in the environment. All mistakes of all files at once."""
+def policies_of(settings: Settings, configs: Sequence[Path], *, probing: bool = False) -> list[LoadedPolicy]:
+    """The policies named on the command line, else in the environment. All mistakes of all files at once; for verbs
+    that send probes, secrets which those need and the environment does not have are mistakes."""
     paths = list(configs) or list(settings.config)
     if not paths:
         raise ConfigError("no policy: name one with --config FILE or in WATCHDOG_CONFIG")
@@ -42,9 +43,12 @@ def policies_of(settings: Settings, configs: Sequence[Path]) -> list[LoadedPolic
     problems: list[str] = []
     for path in paths:
         try:
-            loaded.append(load_policy(path))
+            found = load_policy(path)
         except ConfigError as error:
             problems += error.problems
+            continue
+        loaded.append(found)
+        problems += [said for name, said in found.wants.items() if probing and name not in settings.probe_secrets]
     if problems:
         raise ConfigError(*problems)
     for policy in loaded:

@@ -37,7 +37,7 @@ def run(configs: tuple[Path, ...], *, as_json: bool) -> int:
     """
     del as_json  # logs are JSON already wherever nobody reads them directly
     settings = settings_of_environment()
-    policies = [loaded.policy for loaded in policies_of(settings, configs)]
+    policies = [loaded.policy for loaded in policies_of(settings, configs, probing=True)]
     log_as(settings)
     return run_until_signal(lambda: _serve(settings, policies), on_signal=OK)
 

@@ -133,7 +133,7 @@ def watch(configs: tuple[Path, ...], *, as_json: bool, **options: Any) -> int:
     interrupted watch stays open: run the same command again to take it up.
     """
     settings = settings_of_environment()
-    policies = [loaded.policy for loaded in policies_of(settings, configs)]
+    policies = [loaded.policy for loaded in policies_of(settings, configs, probing=True)]
     policy = _choose(policies, options["service"])
     log_as(settings, quiet=True)
     notice = _notice(policy, options)

@@ -65,7 +65,7 @@ def preflight(
     from watchdog.cli.exits import UNVERIFIED  # noqa: PLC0415
 
     settings = settings_of_environment()
-    policies = [loaded.policy for loaded in policies_of(settings, configs)]
+    policies = [loaded.policy for loaded in policies_of(settings, configs, probing=True)]
     log_as(settings, quiet=True)
 
     async def work() -> int:

@@ -166,9 +166,18 @@ def _fire_blind(step: Step) -> None:
             happened=sentence,
             did="Nothing: silence never rolls back, and never passes either.",
             over="No.",
-            todo="Check the source (Cloud Monitoring, its permissions, our network).",
+            todo=_to_see_again({watch.missing.get(c, "") for c in lost}),
         )
     )
+
+
+def _to_see_again(reasons: set[str]) -> str:
+    if reasons <= {"access", "auth"}:
+        return (
+            "Give the watchdog's account roles/run.invoker on the service (behind Identity-Aware Proxy "
+            "roles/iap.httpsResourceAccessor), or mend the probe's token and headers."
+        )
+    return "Check the source (Cloud Monitoring, its permissions, our network)."
 
 
 def _fire_windows(step: Step) -> None:

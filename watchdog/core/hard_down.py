@@ -7,7 +7,7 @@ rollback help?), so that the answer is there when the proof is.
 from bisect import bisect_left
 from dataclasses import replace
 
-from watchdog.core import capacity, decide, evaluate, messages, shared, trial
+from watchdog.core import capacity, decide, denied, evaluate, messages, shared, trial
 from watchdog.core.catalogue import check_words
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed
@@ -31,17 +31,10 @@ COLD_CONTROL_S = 30.0
 """A control that only times out counts as sick after this long: it may be starting cold."""
 
 
-def effective(watch: Watch, probe: str, answer: ProbeAnswer) -> ProbeAnswer:
-    """The answer as evidence: "no access" is the release's fault once the control passes the same probe."""
-    if isinstance(answer.evidence, Missing) and answer.evidence.reason == "access" and probe in watch.controls_answered:
-        return replace(answer, evidence=Failed("access"))
-    return answer
-
-
 def regular(step: Step, event: Probed) -> list[evaluate.Alarm]:
     """A regular probe's answer: metered, and the beginning of a confirmation when it failed."""
     watch = step.watch
-    answer = effective(watch, event.probe, event.answer)
+    answer = denied.effective(watch, event.probe, event.answer)
     _remember(watch, event)
     if event.role is not watch.judged_role:
         return []
@@ -60,7 +53,8 @@ def regular(step: Step, event: Probed) -> list[evaluate.Alarm]:
             evidence=answer.evidence,
         ),
     )
-    if answer.failed and _confirms(watch) and event.probe not in watch.confirmations:
+    asks = answer.failed or denied.asks(watch, event.probe, answer)
+    if asks and _confirms(watch) and event.probe not in watch.confirmations:
         _begin(step, event, answer)
     return alarms
 
@@ -87,7 +81,7 @@ def _count(step: Step, name: str, answer: ProbeAnswer) -> None:
     state = watch.probes.get(name, ProbeState())
     match answer.evidence:
         case Passed():
-            state = state._replace(passed=state.passed + 1, streak=0, armed=True, last=answer)
+            state = state._replace(passed=state.passed + 1, streak=0, armed=True, last=answer, denied=False)
         case Failed():
             if state.streak == 0:
                 said = check_words(name)
@@ -123,12 +117,13 @@ def _answered(c: Confirmation, attempt: int, answer: ProbeAnswer) -> Confirmatio
         return replace(c, last=answer) if answer.failed else c
     waiting = {**c.waiting, attempt: answer}
     settled, failures, reasons, last = c.settled, c.failures, c.reasons, c.last
-    unserved, turned_away = c.unserved, c.turned_away
+    unserved, turned_away, refused = c.unserved, c.turned_away, c.denied
     while settled in waiting:
         counted = waiting.pop(settled)
         settled += 1
-        if counted.failed:
-            failures += 1
+        refused += denied.is_denied(counted)
+        failures += counted.failed
+        if counted.failed or denied.is_denied(counted):
             last = counted
             reasons = reasons if counted.reason in reasons else (*reasons, counted.reason)
             unserved += counted.refused or counted.reason == "timeout"
@@ -142,6 +137,7 @@ def _answered(c: Confirmation, attempt: int, answer: ProbeAnswer) -> Confirmatio
         last=last,
         unserved=unserved,
         turned_away=turned_away,
+        denied=refused,
     )
 
 
@@ -156,12 +152,17 @@ def confirming(step: Step, event: Probed) -> None:
     current = watch.confirmations.get(event.probe)
     if current is None:
         return
-    answer = effective(watch, event.probe, event.answer)
+    answer = event.answer
     if event.role is watch.judged_role:
         if answer.ok:
             _passed(step, event.probe)
             return
         current = _failed_beside(_answered(current, event.attempt, answer), answer)
+        if denied.in_vain(current):
+            denied.give_up(step, event.probe)
+            return
+    elif denied.is_denied(answer):
+        current = replace(current, own=answer) if event.role is Role.OWN else replace(current, control=answer)
     elif isinstance(answer.evidence, Missing):
         return  # says nothing about whose fault it is, and ends no hold
     elif event.role is Role.OWN:
@@ -175,6 +176,7 @@ def confirming(step: Step, event: Probed) -> None:
         since = answer.started_at if current.control_since is None else current.control_since
         current = _revived(current, Role.CONTROL, answer, was_sick=_sick(watch, current))
         current = replace(current, control=answer, control_since=since, control_reasons=() if answer.ok else reasons)
+    current = replace(current, vouched=denied.vouches(watch, current))
     watch.confirmations = {**watch.confirmations, event.probe: current}
     _judge(step, event.probe)
 
@@ -254,7 +256,7 @@ def _judge(step: Step, name: str) -> None:
         return
     failing = FAILING if name in watch.rules.policy.probes else f"{name} failing"
     sentence = (
-        f"{failing}: {check_words(name)} failed {c.failures} times in a row over {span(lasted)} "
+        f"{failing}: {check_words(name)} failed {c.failures + c.denied} times in a row over {span(lasted)} "
         f"({c.last.detail or c.last.reason}; needed {c.rule.failures})"
     )
     _failing(step, name, failing=True, sentence=sentence)

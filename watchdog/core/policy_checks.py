@@ -22,7 +22,19 @@ from watchdog.core.checks import (
 from watchdog.core.conditions import quoted
 from watchdog.core.findings import Findings, Path
 from watchdog.core.model import Action, Row, Severity, Table, Window
-from watchdog.core.policy_fields import BaseUrl, Duration, Few, Interval, Length, Note, Url, UrlPath, choice, matching
+from watchdog.core.policy_fields import (
+    Audience,
+    BaseUrl,
+    Duration,
+    Few,
+    Interval,
+    Length,
+    Note,
+    Url,
+    UrlPath,
+    choice,
+    matching,
+)
 from watchdog.core.policy_section import Section, mapped
 from watchdog.core.queries import broken_jmespath
 
@@ -107,7 +119,7 @@ class VersionCheckFile(_CheckFile):
     pattern: Annotated[str, AfterValidator(_pattern), Field(max_length=500)] | None = None
     """A regular expression that the whole version must match, in place of `expect`."""
     auth: _Auth | None = None
-    audience: Url | None = None
+    audience: Audience | None = None
     every: Interval | None = None
     """60s by default."""
 

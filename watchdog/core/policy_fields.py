@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from watchdog.core.conditions import format_duration, format_share, parse_duration, parse_share, quoted
 from watchdog.core.model import Action
 from watchdog.core.suggest import did_you_mean
+from watchdog.core.variables import malformed
 
 RESERVED_ACTIONS = ("redeploy_image", "database_rollback")
 """Sections of the file: what they say is done where it is needed, and no row asks for it."""
@@ -123,6 +124,19 @@ def _url(value: str) -> str:
     return value
 
 
+def _audience(value: str) -> str:
+    """A URL, or the OAuth client of Identity-Aware Proxy."""
+    if re.fullmatch(r"[0-9a-z-]+\.apps\.googleusercontent\.com", value):
+        return value
+    try:
+        return _url(value)
+    except ValueError:
+        example = "https://api.example.com or 123-abc.apps.googleusercontent.com"
+        raise ValueError(
+            f"{quoted(value)} is neither an address nor the client of Identity-Aware Proxy; write for example {example}"
+        ) from None
+
+
 def _base_url(value: str) -> str:
     if "?" in _url(value):
         raise ValueError(f"{quoted(value)} must end before the query: paths are appended to it")
@@ -137,6 +151,14 @@ def _headers(value: dict[str, str]) -> dict[str, str]:
             raise ValueError(f"header {quoted(name)} holds a line break or an unprintable character")
         if name.lower() == "user-agent":
             raise ValueError("User-Agent cannot be changed: it tells the watchdog's own probes from users")
+    return value
+
+
+def _variables(value: dict[str, str]) -> dict[str, str]:
+    """Headers of a probe, in which `${NAME}` is a secret of the environment."""
+    for name, text in value.items():
+        if (wrong := malformed(text)) is not None:
+            raise ValueError(f"header {quoted(name)}: {quoted(wrong)} is no variable; write ${{NAME}} in capitals")
     return value
 
 
@@ -169,8 +191,10 @@ Statuses = Annotated[
     WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}, "minItems": 1}]}),
 ]
 Url = Annotated[str, AfterValidator(_url)]
+Audience = Annotated[str, AfterValidator(_audience)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Headers = Annotated[dict[str, str], AfterValidator(_headers)]
+ProbeHeaders = Annotated[dict[str, str], AfterValidator(_headers), AfterValidator(_variables)]
 UrlPath = Annotated[str, *matching(r"/[!-\"$-~]*", "a path; it begins with / and holds neither spaces nor #")]
 Project = Annotated[str, *matching(r"[a-z0-9](?:[a-z0-9.:-]{0,61}[a-z0-9])?", "a project id, such as barq-fleet")]
 Region = Annotated[str, *matching(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?", "a region, such as us-central1")]

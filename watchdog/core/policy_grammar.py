@@ -17,15 +17,16 @@ from watchdog.core.policy_fields import (
     RESERVED_ACTIONS,
     Actions,
     Alpha,
+    Audience,
     BaseUrl,
     ConditionText,
     Duration,
     Few,
-    Headers,
     Interval,
     LabelName,
     Length,
     Note,
+    ProbeHeaders,
     Project,
     Region,
     ServiceName,
@@ -130,10 +131,10 @@ class ProbeFile(Section):
     """Below the service's URL."""
     url: Url | None = None
     """Or a whole address of its own."""
-    headers: Headers | None = None
+    headers: ProbeHeaders | None = None
     auth: Annotated[str, *choice("none", "id_token")] | None = None
     """`id_token` sends a Google ID token."""
-    audience: Url | None = None
+    audience: Audience | None = None
     """The token's audience; the service's URL by default."""
     expect: ExpectFile | None = None
     timeout: Interval | None = None
@@ -160,7 +161,7 @@ class JourneyEntry(Section):
     """Whether `journeys` in the tables means it too; true by default."""
     auth: Annotated[str, *choice("none", "id_token")] | None = None
     """`id_token` sends a Google ID token with every step."""
-    audience: Url | None = None
+    audience: Audience | None = None
     """The token's audience; the service's URL by default."""
 
 
@@ -196,7 +197,7 @@ class MetricFile(Section):
     """Of the JSON document, below the service's URL."""
     auth: Annotated[str, *choice("none", "google", "id_token")] | None = None
     """`google` sends an access token, `id_token` an ID token."""
-    audience: Url | None = None
+    audience: Audience | None = None
     """The ID token's audience; the address itself by default."""
     limit: Few | None = None
     """The most connections that the database takes; by default what its memory gives."""

@@ -36,6 +36,7 @@ from watchdog.core.policy_grammar import JourneyEntry, MetricFile, ProbeFile, Si
 from watchdog.core.policy_queries import check_query
 from watchdog.core.policy_section import mapped
 from watchdog.core.suggest import closest, did_you_mean
+from watchdog.core.variables import names_in
 from watchdog.core.vocabulary import Measure
 
 _SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token"}
@@ -68,12 +69,12 @@ def _probe(
         findings.problem((*path, "url"), "stands beside path; keep one of them")
     if read.audience is not None and read.auth != "id_token" and "auth" not in read.spoilt:
         findings.problem((*path, "audience"), "has no meaning without auth: id_token")
-    for header in read.headers or ():
-        if header.lower() in _SECRET_HEADERS:
+    for header, text in (read.headers or {}).items():
+        if header.lower() in _SECRET_HEADERS and not names_in([text]):
             findings.warning(
                 (*path, "headers", header),
                 "is written into the journal with the policy, so anybody who reads it sees the secret; "
-                "prefer auth: id_token",
+                "write ${NAME} and set WATCHDOG_PROBE__NAME, or use auth: id_token",
             )
     shortest = min(windows, key=lambda w: w.probe_every_s, default=None)
     timeout_s = read.timeout

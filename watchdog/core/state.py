@@ -95,6 +95,8 @@ class ProbeState(NamedTuple):
     own_failed: int = 0
     """What the revision's own URL answered while the public one was failing."""
     last: ProbeAnswer | None = None
+    denied: bool = False
+    """Not let through since it passed last, and nor was the control, so far as it could be asked."""
 
 
 class Revival(NamedTuple):
@@ -131,6 +133,10 @@ class Confirmation:
     queue."""
     turned_away: int = 0
     """How many were told that every instance is busy."""
+    denied: int = 0
+    """How many attempts in a row were not let through …"""
+    vouched: bool = False
+    """… which counts as failing because the control is, right now."""
     last: ProbeAnswer | None = None
     """The newest failure."""
     own: ProbeAnswer | None = None
@@ -145,7 +151,7 @@ class Confirmation:
     @property
     def complete(self) -> bool:
         """Whether enough failed in a row."""
-        return self.failures >= self.rule.failures
+        return self.failures + (self.denied if self.vouched else 0) >= self.rule.failures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -524,6 +530,14 @@ class Watch:
     def probe(self, name: str) -> ProbeConfig | JourneyConfig:
         """The probe's or the journey's configuration."""
         return self.rules.policy.check(name)
+
+    def probe_at(self, name: str, role: Role) -> ProbeConfig | JourneyConfig:
+        """The probe or journey as it is sent to a role's URL. Where users take a way of their own (a load balancer with
+        Identity-Aware Proxy), `audience` is that way's; Cloud Run's own URLs always take their own."""
+        check = self.probe(name)
+        if role is Role.PUBLIC or check.audience is None or self.rules.policy.service.url is None:
+            return check
+        return check.model_copy(update={"audience": None})
 
     def confirm(self, name: str) -> ConfirmConfig:
         """How a failure of the probe or journey is confirmed now."""

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import aiohttp
 
-from watchdog.app import App, build, serve
+from watchdog.app import App, Machine, build, serve
 from watchdog.demo.virtual import Attended, LoopClock
 from watchdog.demo.world import DemoError, World
 from watchdog.emulator import clock as emulated
@@ -68,12 +68,24 @@ class InsideWorld(World):
         settings = load_settings(self.environment)
         policies = [load_policy(path).policy for path in settings.config]
         own = cast("Store", grip)
-        building = build(settings, policies, page_url=self.daemon, clock=self.clock, store=own, wrap_source=_attended)
+        building = build(
+            settings,
+            policies,
+            page_url=self.daemon,
+            machine=Machine(clock=self.clock, wrap_source=_attended, id_token=self._id_token),
+            store=own,
+        )
         async with building as app:
             started.set_result(None)
             async with asyncio.TaskGroup() as group:
                 group.create_task(_housekeeping(app), name="housekeeping")
                 group.create_task(serve(app), name="serve")
+
+    async def _id_token(self, audience: str) -> str:
+        """From the emulated metadata server; Google's library asks it from a thread, and only once a process."""
+        path = "/computeMetadata/v1/instance/service-accounts/default/identity"
+        async with self.session.get(f"{self.control}{path}", params={"audience": audience}) as reply:
+            return await reply.text()
 
     async def kill_daemon(self) -> None:
         """Nothing that it still wants to do on its way out reaches the store."""

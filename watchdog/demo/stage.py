@@ -35,6 +35,8 @@ class Stage:
     wrong: list[str] = field(default_factory=list)
     began_at: float = 0.0
     fault_at: float | None = None
+    url: str = ""
+    """The way in that users take, where it is not Cloud Run's own."""
     chance: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
@@ -54,7 +56,8 @@ class Stage:
     @property
     def policy(self) -> Json:
         """The drill's policy: `BASE` and its changes."""
-        return merge(BASE, self.drill.policy)
+        made = merge(BASE, self.drill.policy)
+        return merge(made, {"service": {"url": self.url}}) if self.url else made
 
     def policies(self) -> list[Json]:
         """The policy files that the daemon is given."""
@@ -132,6 +135,17 @@ class Stage:
     async def calm(self) -> None:
         """The Admin API is well again."""
         await self.world.emulator("DELETE", "/emulator/admin-faults")
+
+    async def entrance(self, **plan: Any) -> None:
+        """The way in that users take, before Cloud Run, and what is wrong with it (`PUT /emulator/entrance`)."""
+        made = await self.world.emulator("PUT", "/emulator/entrance", {"service": self.service, **plan})
+        self.url = made["url"]
+        self.world.environment |= made["env"]
+
+    async def invokers(self, **callers: bool) -> None:
+        """Who may call the service (`PUT /emulator/invokers`)."""
+        made = await self.world.emulator("PUT", "/emulator/invokers", {"service": self.service, **callers})
+        self.world.environment |= made["env"]
 
     async def load(self, rate_per_s: float, **plan: Any) -> None:
         """Users send so many requests a second."""

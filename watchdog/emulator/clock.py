@@ -23,6 +23,11 @@ def monotonic() -> float:
     return _steady()
 
 
+def machine_now() -> float:
+    """Unix seconds by the machine's own clock, for what libraries hold against it, such as a certificate's dates."""
+    return time.time()
+
+
 @contextmanager
 def following(wall: Callable[[], float], steady: Callable[[], float]) -> Iterator[None]:
     """Meanwhile time is what these say: for a world that is played in virtual time, in one process."""

@@ -7,6 +7,7 @@ nobody else), and a second, listening one comes and goes.
 
 import asyncio
 import socket
+import ssl
 
 from aiohttp import web
 
@@ -16,8 +17,11 @@ from watchdog.emulator.scripting import reset_connection
 class Listener:
     """One port on `host`, open or closed, served by aiohttp protocols from `server`."""
 
-    def __init__(self, server: web.Server, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, server: web.Server, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._server = server
+        self._tls = tls
         self.host = host
         if port:
             _refuse_if_taken(host, port)
@@ -45,7 +49,9 @@ class Listener:
         """Accept connections; nothing happens when it already does."""
         if self._listening is None:
             sock = _bound(self.host, self.port)
-            self._listening = await asyncio.get_running_loop().create_server(self._server, sock=sock, backlog=1024)
+            self._listening = await asyncio.get_running_loop().create_server(
+                self._server, sock=sock, backlog=1024, ssl=self._tls
+            )
 
     def close(self) -> None:
         """Refuse connections and reset those that are open, as a crashed process does."""

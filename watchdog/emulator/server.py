@@ -24,6 +24,8 @@ from watchdog.emulator.collectors import Collected, add_routes
 from watchdog.emulator.control import Control
 from watchdog.emulator.director import Director
 from watchdog.emulator.endpoints import list_endpoints
+from watchdog.emulator.entrance import Entrances
+from watchdog.emulator.entrance_control import add_entrance_routes
 from watchdog.emulator.fleet import Fleet
 from watchdog.emulator.gate import Gate
 from watchdog.emulator.ledger import Ledger
@@ -68,6 +70,7 @@ class Emulator:
         self._fleet = Fleet(seed=seed)
         self._proxy = Proxy(self._fleet, self.ledger, seed=seed)
         self._splitter = Splitter(self._proxy, self.world.revision, host=self.options.host, seed=seed)
+        self._entrances = Entrances(self._splitter.forward, host=self.options.host)
         self._reconciler = Reconciler(self.world, self._fleet, self._splitter, self._delays())
         self._reconciler.on_crash = self._crash
         self._writer = Writer(self.world, open_url=self._splitter.service_url, on_change=self._changed)
@@ -116,6 +119,7 @@ class Emulator:
             stack.push_async_callback(self._fleet.stop_all)
             stack.push_async_callback(self._proxy.stop)
             stack.push_async_callback(self._splitter.close)
+            stack.push_async_callback(self._entrances.close)
             stack.push_async_callback(self.monitoring.stop)
             stack.push_async_callback(self.logging.stop)
             stack.push_async_callback(self._mail.stop)
@@ -136,6 +140,7 @@ class Emulator:
         await self._reconciler.stop()
         self.world.clear()
         self._splitter.clear()
+        await self._entrances.close()
         await self._fleet.stop_all()
         self.gate.clear()
         await self.apply_gate()
@@ -223,6 +228,7 @@ class Emulator:
             add_control_routes(app, self.monitoring)
             add_logging_routes(app, self.logging)
             add_routes(app, self.collected)
+            add_entrance_routes(app, self.director, self._entrances, self._splitter.invokers)
         return app
 
     def _delays(self) -> Delays:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from watchdog.emulator import clock
+from watchdog.emulator.identity import Invokers
 from watchdog.emulator.listener import Listener
 from watchdog.emulator.proxy import Proxy
 from watchdog.emulator.world import Revision, ServiceKey
@@ -45,6 +46,7 @@ class Splitter:
         self._proxy = proxy
         self._find = find
         self._random = random.Random(f"{seed}/split")
+        self.invokers = Invokers()
         self._routes: dict[ServiceKey, _Route] = {}
         self._listeners: dict[tuple[ServiceKey, str], Listener] = {}
 
@@ -74,6 +76,7 @@ class Splitter:
 
     def clear(self) -> None:
         """Forget every service."""
+        self.invokers.clear()
         self._routes.clear()
 
     async def close(self) -> None:
@@ -93,7 +96,18 @@ class Splitter:
             listener = self._listeners[key, tag] = Listener(server, host=self._host)
         return listener
 
-    async def _handle(self, request: web.BaseRequest, key: ServiceKey, tag: str) -> web.StreamResponse:
+    async def forward(self, request: web.BaseRequest, key: ServiceKey, *, vouched: bool) -> web.StreamResponse:
+        """Answer a request that came in by another way than the service's own URLs; `vouched` for by somebody who may
+        call the service himself."""
+        return await self._handle(request, key, "", vouched=vouched)
+
+    async def _handle(
+        self, request: web.BaseRequest, key: ServiceKey, tag: str, *, vouched: bool = False
+    ) -> web.StreamResponse:
+        audiences = {listener.url for (service, _), listener in self._listeners.items() if service == key}
+        refused = None if vouched else self.invokers.refusal(request, key, audiences)
+        if refused is not None:
+            return refused
         route = self._routes.get(key)
         name = None if route is None else route.tags.get(tag) if tag else self._draw(route)
         revision = None if name is None else self._find(key, name)

@@ -419,7 +419,7 @@ class WatchRunner:
         if base is None:
             return None
         revision = self.watch.target.revision if ask.role is Role.CONTROL else self.watch.revision
-        return Route(probe=self.watch.probe(ask.probe), base_url=base, revision=revision)
+        return Route(probe=self.watch.probe_at(ask.probe, ask.role), base_url=base, revision=revision)
 
 
 def _level(event: str, fields: Mapping[str, Any]) -> int:

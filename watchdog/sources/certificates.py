@@ -6,6 +6,9 @@ from it, and a finished handshake tells the certificate.
 """
 
 import ssl
+from pathlib import Path
+
+from watchdog.errors import ConfigError
 
 
 class CertificateBook:
@@ -43,8 +46,17 @@ class CertificateBook:
         return context
 
 
-def default_context() -> ssl.SSLContext:
-    """Verifies against the system's authorities and offers HTTP/1.1, as aiohttp's own context does."""
+def default_context(ca_file: Path | None = None) -> ssl.SSLContext:
+    """Verifies against the system's authorities, and those of a PEM file, and offers HTTP/1.1 as aiohttp's own does.
+
+    Raises `ConfigError` when the file cannot be used.
+    """
     context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            why = "holds no PEM certificate" if isinstance(error, ssl.SSLError) else error.strerror
+            raise ConfigError(f"WATCHDOG_CA_FILE: {ca_file}: {why}; write the authorities there as PEM") from None
     context.set_alpn_protocols(("http/1.1",))
     return context

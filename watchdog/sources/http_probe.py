@@ -9,9 +9,10 @@ cache, because a pooled connection would hide a dead listener, an expired certif
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -37,7 +38,7 @@ from watchdog.sources.access import (
 from watchdog.sources.certificates import CertificateBook, default_context
 from watchdog.sources.expectations import BodyError, mismatch, parse_json
 from watchdog.sources.probe_failures import explain
-from watchdog.sources.probe_request import ProbeRequest, audience_of, build_request, redact
+from watchdog.sources.probe_request import ProbeRequest, UnsetVariableError, audience_of, build_request, redact
 from watchdog.sources.reachability import opens
 from watchdog.sources.resolver import ThreadResolver
 from watchdog.sources.tracing import PhaseTrace, trace_config
@@ -75,17 +76,25 @@ class HttpProber:
     """`ports.Prober` over aiohttp. Use as an async context manager, or call `close`.
 
     `id_token` gives ID tokens for probes with `auth: id_token`. `ssl_context` may trust a private authority; it becomes
-    the prober's own (its `sslobject_class` is set).
+    the prober's own (its `sslobject_class` is set). `hosts` is a file of names that is asked before the DNS;
+    `variables` are the values of `${NAME}` in the headers of probes.
     """
 
     def __init__(
-        self, clock: Clock, *, id_token: TokenProvider | None = None, ssl_context: ssl.SSLContext | None = None
+        self,
+        clock: Clock,
+        *,
+        id_token: TokenProvider | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        hosts: Path | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self._clock = clock
+        self._variables = variables or {}
         self._id_token = id_token
         self._certificates = CertificateBook()
         self._ssl = self._certificates.watch(ssl_context or default_context())
-        self._resolver = ThreadResolver()
+        self._resolver = ThreadResolver(hosts)
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def __aenter__(self) -> Self:
@@ -108,9 +117,11 @@ class HttpProber:
         attempt = _Attempt(trace=PhaseTrace(self._clock))
         request: ProbeRequest | None = None
         try:
-            request = build_request(probe, base_url, user_agent=PROBE_USER_AGENT)
+            request = build_request(probe, base_url, user_agent=PROBE_USER_AGENT, variables=self._variables)
             attempt.secrets.extend(request.secrets)
             evidence, detail = await self._within(probe, request, attempt, fresh=fresh)
+        except UnsetVariableError as error:
+            evidence, detail = Missing("auth"), str(error)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             evidence, detail = explain(error)
         ended_at = started_at + (self._clock.monotonic() - started)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
@@ -80,13 +81,14 @@ class HttpJourneys:
         new_run: Callable[[], str],
         id_token: TokenProvider | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        hosts: Path | None = None,
     ) -> None:
         self._clock = clock
         self._secrets = dict(secrets)
         self._new_run = new_run
         self._id_token = id_token
         self._ssl = ssl_context or default_context()
-        self._resolver = ThreadResolver()
+        self._resolver = ThreadResolver(hosts)
         self._tidying: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -10,6 +10,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from watchdog.core.policy import ProbeConfig
+from watchdog.core.variables import fill
+from watchdog.errors import WatchdogError
 
 PUBLIC_HEADERS = frozenset({"accept", "accept-encoding", "accept-language", "content-type", "host", "user-agent"})
 """Headers whose values may be shown. Every other value may be somebody's key."""
@@ -33,8 +35,17 @@ class ProbeRequest:
     secrets: tuple[str, ...]
 
 
-def build_request(probe: ProbeConfig, base_url: str, *, user_agent: str) -> ProbeRequest:
-    """The request of `probe`: its own `url`, or its `path` below `base_url`. Raises `aiohttp.InvalidURL`."""
+class UnsetVariableError(WatchdogError):
+    """A header uses a variable that the environment does not have."""
+
+
+def build_request(
+    probe: ProbeConfig, base_url: str, *, user_agent: str, variables: Mapping[str, str] | None = None
+) -> ProbeRequest:
+    """The request of `probe`: its own `url`, or its `path` below `base_url`; `variables` fill its headers.
+
+    Raises `aiohttp.InvalidURL`, and `UnsetVariableError`.
+    """
     address = probe.url or f"{base_url.rstrip('/')}/{(probe.path or '').lstrip('/')}"
     try:
         url = URL(address)
@@ -42,10 +53,16 @@ def build_request(probe: ProbeConfig, base_url: str, *, user_agent: str) -> Prob
         raise aiohttp.InvalidURL("a probe's address") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise aiohttp.InvalidURL("a probe's address")
-    headers = CIMultiDict(probe.headers)
+    try:
+        filled = {name: fill(text, variables or {}) for name, text in probe.headers.items()}
+    except KeyError as error:
+        raise UnsetVariableError(f"WATCHDOG_PROBE__{error.args[0]} is not set") from None
+    headers = CIMultiDict(filled)
     own = headers.get("User-Agent")
     headers["User-Agent"] = f"{user_agent} {own}" if own else user_agent
-    return ProbeRequest(url=url, headers=headers, base_url=_base_of(probe, base_url, url), secrets=_secrets(probe, url))
+    return ProbeRequest(
+        url=url, headers=headers, base_url=_base_of(probe, base_url, url), secrets=_secrets(filled, url)
+    )
 
 
 def audience_of(base_url: str) -> str:
@@ -73,8 +90,8 @@ def _base_of(probe: ProbeConfig, base_url: str, url: URL) -> str:
     return str(url.origin()) if probe.url else base_url
 
 
-def _secrets(probe: ProbeConfig, url: URL) -> tuple[str, ...]:
-    values = [value for name, value in probe.headers.items() if name.lower() not in PUBLIC_HEADERS]
+def _secrets(headers: Mapping[str, str], url: URL) -> tuple[str, ...]:
+    values = [value for name, value in headers.items() if name.lower() not in PUBLIC_HEADERS]
     values += [part for value in values for part in value.split()]  # the token alone of `Bearer TOKEN`
     values += [text for text in (url.password, url.raw_query_string) if text]
     return tuple(value for value in values if len(value) >= SHORTEST_SECRET and value.lower() not in SCHEMES)
