@@ -37,6 +37,8 @@ from watchdog.sources.journey import HttpJourneys
 from watchdog.store import make_store
 from watchdog.telemetry import Metrics
 from watchdog.transport import GoogleTokens, open_session
+from watchdog.transport.impersonation import API as IAM_CREDENTIALS
+from watchdog.transport.impersonation import Impersonated
 from watchdog.web import Identify, WebServices, make_app
 
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -216,7 +218,10 @@ async def build(
                 ),
             ),
         )
-        cloud_run = CloudRun.from_settings(session, settings, tokens)
+        writers = _writers(policies, settings, session, None if emulated else tokens, clock)
+        for writer in writers.values():
+            stack.push_async_callback(writer.close)
+        cloud_run = CloudRun.from_settings(session, settings, tokens, writers=writers)
         tools = Tools(
             clock=clock,
             store=store,
@@ -263,6 +268,26 @@ async def survey(settings: Settings) -> AsyncIterator[tuple[CloudRun, HttpProber
         prober = HttpProber(SystemClock())
         stack.push_async_callback(prober.close)
         yield CloudRun.from_settings(session, settings, tokens), prober
+
+
+def _writers(
+    policies: Sequence[Policy],
+    settings: Settings,
+    session: ClientSession,
+    tokens: GoogleTokens | None,
+    clock: ports.Clock,
+) -> dict[ServiceKey, Impersonated]:
+    """Who writes the traffic of the services whose policy names another identity; an account's tokens are shared."""
+    emulator = settings.cloud_run_emulator_host
+    url = IAM_CREDENTIALS if emulator is None else f"http://{emulator}"
+    named = {policy.rollback.impersonate for policy in policies} - {None}
+    accounts = {name: Impersonated(session, tokens, clock, account=name, api_url=url) for name in named if name}
+    return {
+        key: accounts[policy.rollback.impersonate]
+        for policy in policies
+        if policy.rollback.impersonate
+        for key in policy.service.keys
+    }
 
 
 def _warn_of_silence(policies: Sequence[Policy], channels: set[str]) -> None:

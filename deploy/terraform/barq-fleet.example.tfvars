@@ -24,3 +24,6 @@ secret_env = {
 }
 
 cloud_sql_instance = "barq-fleet:us-central1:watchdog-db"
+
+# A second account moves traffic; then rollback.impersonate in the policies names the output `writer`.
+two_identities = true

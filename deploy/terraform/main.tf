@@ -10,6 +10,7 @@ locals {
   policy_secrets = toset([for service in var.services : service.policy_secret])
   secrets        = setunion(local.policy_secrets, [for variable in var.secret_env : variable.secret])
   member         = "serviceAccount:${google_service_account.watchdog.email}"
+  writer         = var.two_identities ? "serviceAccount:${google_service_account.writer[0].email}" : local.member
 
   env = merge(var.env, {
     WATCHDOG_CONFIG = join(",", [for secret in sort(tolist(local.policy_secrets)) : "/etc/watchdog/${secret}/policy.yaml"])
@@ -20,6 +21,29 @@ locals {
 resource "google_service_account" "watchdog" {
   account_id   = "deploy-watchdog"
   display_name = "Deploy watchdog"
+}
+
+# With two identities this one writes and is used by nobody else: the watchdog takes its token when traffic has to move,
+# and the process that answers the web can only read. Policies name it in rollback.impersonate.
+resource "google_service_account" "writer" {
+  count        = var.two_identities ? 1 : 0
+  account_id   = "deploy-watchdog-writer"
+  display_name = "Deploy watchdog: moves traffic"
+}
+
+resource "google_project_iam_custom_role" "lend" {
+  count       = var.two_identities ? 1 : 0
+  role_id     = "deployWatchdogLend"
+  title       = "Deploy watchdog: write as the other account"
+  description = "Takes tokens of the account that writes; bound on that account only."
+  permissions = ["iam.serviceAccounts.getAccessToken"]
+}
+
+resource "google_service_account_iam_member" "lend" {
+  count              = var.two_identities ? 1 : 0
+  service_account_id = google_service_account.writer[0].name
+  role               = google_project_iam_custom_role.lend[0].id
+  member             = local.member
 }
 
 # ── Rights in the project: to see ─────────────────────────────────────────────────────────────────────────────────────
@@ -79,7 +103,7 @@ resource "google_cloud_run_v2_service_iam_member" "rollback" {
   location = each.value.region
   name     = each.value.name
   role     = google_project_iam_custom_role.rollback.id
-  member   = local.member
+  member   = local.writer
 }
 
 resource "google_cloud_run_v2_service_iam_member" "probe" {
@@ -96,7 +120,7 @@ resource "google_service_account_iam_member" "act_as" {
   for_each           = local.runtime_accounts
   service_account_id = "projects/${var.project}/serviceAccounts/${each.value}"
   role               = "roles/iam.serviceAccountUser"
-  member             = local.member
+  member             = local.writer
 }
 
 resource "google_artifact_registry_repository_iam_member" "images" {
@@ -105,7 +129,7 @@ resource "google_artifact_registry_repository_iam_member" "images" {
   location   = each.value[0].repository_location
   repository = each.value[0].repository
   role       = "roles/artifactregistry.reader"
-  member     = local.member
+  member     = local.writer
 }
 
 resource "google_secret_manager_secret_iam_member" "secrets" {

@@ -7,3 +7,8 @@ output "url" {
   description = "Where pipelines, Slack and Prometheus find the watchdog; null for a worker pool, which has no URL."
   value       = one(google_cloud_run_v2_service.watchdog[*].uri)
 }
+
+output "writer" {
+  description = "For rollback.impersonate in the policies; null where the watchdog writes as itself."
+  value       = var.two_identities ? google_service_account.writer[0].email : null
+}

@@ -75,6 +75,15 @@ variable "cloud_sql_instance" {
   default     = null
 }
 
+variable "two_identities" {
+  description = <<-EOT
+    true: a second account, deploy-watchdog-writer, moves traffic, and the watchdog's own can only read and take the
+    other's token. Set rollback.impersonate in each policy to the output `writer`.
+  EOT
+  type        = bool
+  default     = false
+}
+
 variable "ingress" {
   description = "Who may reach the service form: INGRESS_TRAFFIC_ALL for Slack and PagerDuty hooks."
   type        = string

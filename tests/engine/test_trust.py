@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.engine.world import BAD, DOWN, GOOD, KEY, NEXT, emulated, eventually, kept
+from tests.engine.world import BAD, DOWN, GOOD, KEY, NEXT, emulated, eventually, kept, policy
 from watchdog.core import service as facts
 from watchdog.engine.trust import KIND, Checked, could_write, judged, tell
 from watchdog.errors import PermanentError, TemporaryError
@@ -81,3 +81,35 @@ async def test_what_another_process_found_is_written_where_nobody_keeps_the_serv
     await tell(store, KEY, Checked(passed=True), by="ada", owner="cli", now=30.0)
     (letter,) = await store.letters([facts.stream(KEY)])
     assert (letter.kind, letter.body["passed"], letter.at) == (KIND, True, 30.0)
+
+
+async def test_a_second_identity_writes_and_the_watchdogs_own_cannot(tmp_path: Path) -> None:
+    account = "writer@barq-fleet.iam.gserviceaccount.com"
+    base = policy()
+    mine = base.model_copy(update={"rollback": base.rollback.model_copy(update={"impersonate": account})})
+    async with emulated() as cloud:
+        cloud.emulator.gate.writers = frozenset({account})
+        async with kept(cloud, tmp_path / "w.db", mine) as house:
+            await eventually(lambda: house.keeper.service.preflights.passed_at is not None, "its own preflight")
+            cloud.emulator.mint.clear()  # revoked since: the write asks for another one
+            await cloud.deploy(BAD, DOWN)
+            runner = await house.watching(BAD)
+            assert runner.watch.doubt == ""
+            await eventually(lambda: runner.watch.outcome == "rolled_back", "rolled back")
+            assert {write.account for write in cloud.landed} == {account}
+
+
+async def test_a_token_that_cannot_be_had_is_paged_when_traffic_has_to_move(tmp_path: Path) -> None:
+    account = "writer@barq-fleet.iam.gserviceaccount.com"
+    base = policy()
+    mine = base.model_copy(update={"rollback": base.rollback.model_copy(update={"impersonate": account})})
+    async with emulated() as cloud, kept(cloud, tmp_path / "w.db", mine) as house:
+        await eventually(lambda: house.keeper.service.preflights.passed_at is not None, "its own preflight")
+        await cloud.deploy(NEXT)
+        runner = await house.watching(NEXT)
+        cloud.emulator.mint.clear()
+        cloud.emulator.gate.may_impersonate = False
+        cloud.afflict(NEXT, DOWN)
+        await eventually(lambda: runner.watch.outcome == "failed", "the write failed")
+        assert "iam.serviceAccounts.getAccessToken" in runner.watch.reason
+        assert cloud.split == {NEXT: 100}

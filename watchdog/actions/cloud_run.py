@@ -4,7 +4,8 @@ Version 1 (Knative), because its `replaceService` refuses a stale `metadata.reso
 ignores its etag on traffic. The PUT needs the whole Service, so the body of the last read is kept until it is written.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
@@ -20,6 +21,7 @@ from watchdog.errors import ConflictError, PermanentError, TemporaryError
 from watchdog.ports import Right
 from watchdog.settings import Settings
 from watchdog.transport import GoogleTokens, Peer, Reply, error_of, request
+from watchdog.transport.impersonation import PERMISSION, Impersonated
 
 ADMIN_API = "https://{region}-run.googleapis.com"
 TIMEOUT_S = 5.0
@@ -61,19 +63,28 @@ class CloudRun:
         *,
         tokens: GoogleTokens | None,
         api_url: str = ADMIN_API,
+        writers: Mapping[ServiceKey, Impersonated] = MappingProxyType({}),
     ) -> None:
         self._session = session
         self._tokens = tokens
+        self._writers = writers
         self._api_url = api_url.rstrip("/")
         self._endpoint = api_url.replace("{region}-", "").rstrip("/")
         self._bodies: dict[ServiceKey, tuple[str, dict[str, Any]]] = {}
 
     @classmethod
-    def from_settings(cls, session: aiohttp.ClientSession, settings: Settings, tokens: GoogleTokens | None) -> Self:
+    def from_settings(
+        cls,
+        session: aiohttp.ClientSession,
+        settings: Settings,
+        tokens: GoogleTokens | None,
+        *,
+        writers: Mapping[ServiceKey, Impersonated] = MappingProxyType({}),
+    ) -> Self:
         """The real API, or the emulator where `CLOUD_RUN_EMULATOR_HOST` names one."""
         if (emulator := settings.cloud_run_emulator_host) is not None:
-            return cls(session, tokens=None, api_url=f"http://{emulator}")
-        return cls(session, tokens=tokens)
+            return cls(session, tokens=None, api_url=f"http://{emulator}", writers=writers)
+        return cls(session, tokens=tokens, writers=writers)
 
     @property
     def endpoint(self) -> str:
@@ -92,23 +103,28 @@ class CloudRun:
 
     async def rights(self, service: ServiceKey) -> Sequence[Right]:
         """See `ports.Rights.rights`: by `testIamPermissions`, which changes nothing."""
-        asked = [permission for permission, _, _ in _TESTED]
+        granted = await self._granted(service, None)
+        writer = self._writers.get(service)
+        if writer is None:
+            return [_right(service, granted, tested) for tested in _TESTED]
+        found = [_right(service, granted, tested) for tested in _TESTED if not tested[2]]
+        try:
+            await writer.headers()
+        except PermanentError as error:
+            return [*found, _lent(writer.account, held=False, remedy=str(error))]
+        found.append(_lent(writer.account, held=True))
+        lent = await self._granted(service, writer)
+        return [*found, *(_right(service, lent, tested, writer.account) for tested in _TESTED if tested[2])]
+
+    async def _granted(self, service: ServiceKey, writer: Impersonated | None) -> set[str]:
+        """What of `_TESTED` we hold, or whoever writes for us."""
         place = f"projects/{quote(service.project, safe='')}/locations/{quote(service.region, safe='')}"
         path = f"/v1/{place}/services/{quote(service.name, safe='')}:testIamPermissions"
-        doing = f"Testing our permissions on {service}"
-        answer = await self._call("POST", service.region, path, doing=doing, json={"permissions": asked})
+        doing = f"Testing {f'the permissions of {writer.account}' if writer else 'our permissions'} on {service}"
+        asked = [permission for permission, _, _ in _TESTED]
+        answer = await self._call("POST", service.region, path, doing=doing, json={"permissions": asked}, writer=writer)
         held = answer.get("permissions")
-        granted = {p for p in held if isinstance(p, str)} if isinstance(held, list) else set[str]()
-        return [
-            Right(
-                permission=permission,
-                held=permission in granted,
-                purpose=purpose,
-                remedy=_remedy(permission, service),
-                writes=writes,
-            )
-            for permission, purpose, writes in _TESTED
-        ]
+        return {p for p in held if isinstance(p, str)} if isinstance(held, list) else set()
 
     async def list_services(self, project: str, region: str) -> Sequence[ServiceState]:
         """All services of a project and region, in one read unless the API pages them."""
@@ -207,7 +223,8 @@ class CloudRun:
     async def _put(self, service: ServiceKey, wanted: Mapping[str, Any], doing: str) -> ServiceState:
         # Whatever comes back, what was kept is used up: after a failure the service has to be read again.
         self._bodies.pop(service, None)
-        answer = await self._call("PUT", service.region, _path(service), json=wanted, doing=doing)
+        writer = self._writers.get(service)
+        answer = await self._call("PUT", service.region, _path(service), json=wanted, doing=doing, writer=writer)
         return self._keep(service, answer)
 
     def _keep(self, service: ServiceKey, body: dict[str, Any]) -> ServiceState:
@@ -246,11 +263,13 @@ class CloudRun:
         doing: str,
         json: Any = None,
         params: Mapping[str, str] | None = None,
+        writer: Impersonated | None = None,
     ) -> dict[str, Any]:
-        reply = await self._send(method, region, path, doing=doing, json=json, params=params)
-        if reply.status == 401 and self._tokens is not None:  # revoked early; the request was never carried out
-            self._tokens.forget()
-            reply = await self._send(method, region, path, doing=doing, json=json, params=params)
+        tokens = writer or self._tokens
+        reply = await self._send(method, region, path, tokens, doing=doing, json=json, params=params)
+        if reply.status == 401 and tokens is not None:  # revoked early; the request was never carried out
+            tokens.forget()
+            reply = await self._send(method, region, path, tokens, doing=doing, json=json, params=params)
         if reply.ok:
             if isinstance(reply.body, dict):
                 return reply.body
@@ -262,13 +281,20 @@ class CloudRun:
         raise error
 
     async def _send(
-        self, method: str, region: str, path: str, *, doing: str, json: Any, params: Mapping[str, str] | None
+        self,
+        method: str,
+        region: str,
+        path: str,
+        tokens: GoogleTokens | Impersonated | None,
+        *,
+        doing: str,
+        json: Any,
+        params: Mapping[str, str] | None,
     ) -> Reply:
         self._endpoint = base = _in_region(self._api_url, region)
-        if self._tokens is not None:
-            headers = await self._tokens.headers()
-        else:  # an emulator is at one address for all regions: it is told which one as the real API is, by its host
-            headers = {"Host": urlsplit(_in_region(ADMIN_API, region)).netloc}
+        headers = await tokens.headers() if tokens is not None else {}
+        if self._tokens is None:  # an emulator is at one address for all regions: its host says which, as for real
+            headers["Host"] = urlsplit(_in_region(ADMIN_API, region)).netloc
         return await request(
             self._session, _CLOUD_RUN, method, base + path, doing=doing, json=json, params=params, headers=headers
         )
@@ -279,13 +305,33 @@ def _in_region(url: str, region: str) -> str:
     return url.replace("{region}", region) if region else url.replace("{region}-", "")
 
 
-def _remedy(permission: str, service: ServiceKey) -> str:
+def _right(service: ServiceKey, granted: Collection[str], tested: tuple[str, str, bool], account: str = "") -> Right:
+    permission, purpose, writes = tested
+    return Right(
+        permission=permission,
+        held=permission in granted,
+        purpose=f"{purpose}, as {account}" if account else purpose,
+        remedy=_remedy(permission, service, account or "WATCHDOG_ACCOUNT"),
+        writes=writes,
+    )
+
+
+def _lent(account: str, *, held: bool, remedy: str = "") -> Right:
+    """Whether we may have the writer's tokens."""
+    return Right(permission=PERMISSION, held=held, purpose=f"writing as {account}", remedy=remedy, writes=True)
+
+
+def _remedy(permission: str, service: ServiceKey, account: str) -> str:
     role = "roles/run.developer" if permission == "run.services.update" else "roles/run.viewer"
     return (
-        f"Grant {permission} on the service to the watchdog's account: {role}, or the narrower role of "
+        f"Grant {permission} on the service to {_named(account)}: {role}, or the narrower role of "
         f"deploy/README.md: gcloud run services add-iam-policy-binding {service.name} --project {service.project} "
-        f"--region {service.region} --member serviceAccount:WATCHDOG_ACCOUNT --role {role}"
+        f"--region {service.region} --member serviceAccount:{account} --role {role}"
     )
+
+
+def _named(account: str) -> str:
+    return "the watchdog's account" if account == "WATCHDOG_ACCOUNT" else account
 
 
 def _namespace(project: str) -> str:

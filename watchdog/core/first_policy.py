@@ -210,6 +210,8 @@ _ROLLBACK: Final = (
     "  # observe: everything happens but the write, and each message says what would have been done. After ten deploys",
     "  # `watchdog history` says how often that was right. Then approve (a person confirms), then automatic.",
     "  mode: observe",
+    "  # The account that writes, where the watchdog itself shall only read (deploy/README.md, Two identities):",
+    "  # impersonate: deploy-watchdog-writer@PROJECT.iam.gserviceaccount.com",
     "  # Both revisions get a tag while they are watched: the old one can then be asked whether going back would help.",
     "  # tag: true",
     "  immediately_if:",

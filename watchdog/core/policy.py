@@ -227,6 +227,8 @@ class RollbackConfig(_Value):
     """Whether both revisions are tagged for the time of the watch."""
     schema_label: str | None = None
     """The label of revisions that names their schema; between different ones nothing is rolled back."""
+    impersonate: str | None = None
+    """The service account as which traffic is written; None is the watchdog's own."""
 
 
 class ColdStart(_Value):

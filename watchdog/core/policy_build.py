@@ -311,6 +311,7 @@ def _rollback(value: object, compiler: RowCompiler, findings: Findings) -> Rollb
         "approve_within_s": read.approve_within,
         "tag": read.tag,
         "schema_label": read.schema_label,
+        "impersonate": read.impersonate,
     }
     given = {key: value for key, value in given.items() if value is not None}
     if "trial" in read.model_fields_set:

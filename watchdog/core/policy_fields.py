@@ -201,6 +201,13 @@ Region = Annotated[str, *matching(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?", "a regio
 ServiceName = Annotated[
     str, *matching(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?", "the name of a Cloud Run service, such as barq-fleet-api")
 ]
+ServiceAccount = Annotated[
+    str,
+    *matching(
+        r"[a-z0-9][a-z0-9-]{0,62}@[a-z0-9][a-z0-9.-]{0,120}\.gserviceaccount\.com",
+        "the email address of a service account, such as writer@barq-fleet.iam.gserviceaccount.com",
+    ),
+]
 LabelName = Annotated[
     str, *matching(r"[a-z](?:[a-z0-9_-]{0,62})", "the name of a label of Cloud Run, such as schema-version")
 ]

@@ -29,6 +29,7 @@ from watchdog.core.policy_fields import (
     ProbeHeaders,
     Project,
     Region,
+    ServiceAccount,
     ServiceName,
     Share,
     ShareOrOff,
@@ -270,6 +271,8 @@ class RollbackFile(Section):
     """Whether both revisions get a tag for the time of the watch; false by default."""
     schema_label: LabelName | None = None
     """Label of revisions that names their database schema: no rollback between different ones."""
+    impersonate: ServiceAccount | None = None
+    """Service account as which traffic is written; by default the watchdog's own."""
     immediately_if: list[str | ImmediateFile] | None = None
     """What rolls back at once."""
 

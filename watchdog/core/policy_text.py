@@ -199,6 +199,8 @@ def _rollback_cells(policy: Policy) -> list[tuple[str, ...]]:
         ("recovery", f"{r.verify_probes} passes in a row of every probe, within {format_duration(r.verify_for_s)}"),
         ("budget", f"{r.per_day} a day, {format_duration(r.cooldown_s)} apart for one target"),
     ]
+    if r.impersonate:
+        cells.append(("writes as", r.impersonate))
     if r.mode == "approve":
         cells.append(("approval", f"within {format_duration(r.approve_within_s)}"))
     errors, latency = format_duration(policy.cold_start.errors_s), format_duration(policy.cold_start.latency_s)

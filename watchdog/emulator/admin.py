@@ -166,7 +166,7 @@ class Admin:
         """Everything that is asked for is granted, existing service or not, unless a switch forbids it: without the
         one for writes only `get` and `list` are left."""
         asked = request[BODY].get("permissions", [])
-        may_write = self._edge.may_write
+        may_write = self._edge.may_write(request)
         return {"permissions": [p for p in asked if may_write or str(p).rpartition(".")[2] in {"get", "list"}]}
 
     async def get_policy(self, request: web.Request) -> Json:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from watchdog.emulator import clock
 from watchdog.emulator.api_errors import ApiError
+from watchdog.emulator.credentials import TokenMint
 from watchdog.emulator.gate import AdminFault, Gate, delay, refusal
 from watchdog.emulator.scripting import reset_connection
 from watchdog.emulator.world import Json, ServiceKey, World, Write
@@ -21,6 +22,7 @@ Handler = Callable[[web.Request], Awaitable[Json]]
 CHANGE = web.RequestKey("change", Change)
 BODY = web.RequestKey("body", dict[str, Any])
 KEY = web.RequestKey("key", ServiceKey)
+ACCOUNT = web.RequestKey("account", str)
 
 ACTOR = "X-Emulator-Actor"
 """Header that names who writes; shown as `lastModifier`."""
@@ -31,15 +33,22 @@ DEFAULT_ACTOR = "developer@example.com"
 class Edge:
     """Wraps handlers. `race` lets somebody else write to a service just before the caller does."""
 
-    def __init__(self, world: World, gate: Gate, *, race: Callable[[ServiceKey, dict[str, int] | None], None]) -> None:
+    def __init__(
+        self,
+        world: World,
+        gate: Gate,
+        mint: TokenMint,
+        *,
+        race: Callable[[ServiceKey, dict[str, int] | None], None],
+    ) -> None:
         self._world = world
         self._gate = gate
+        self._mint = mint
         self._race = race
 
-    @property
-    def may_write(self) -> bool:
-        """Whether the IAM switch for writes is on."""
-        return self._gate.may_write
+    def may_write(self, request: web.Request) -> bool:
+        """Whether whoever sends this may write."""
+        return self._gate.writes(self._mint.account_of(request))
 
     def guard(self, handler: Handler, permission: str, *, write: bool = False) -> Callable[..., Any]:
         """An aiohttp handler for `handler`, which needs `permission`."""
@@ -69,7 +78,8 @@ class Edge:
                 self._race_first(request, faults)
             if early is not None:
                 return _fail(request, early)
-            self._gate.check_permission(permission, request.path.removeprefix("/apis/"), write=write)
+            account = request[ACCOUNT] = self._mint.account_of(request)
+            self._gate.check_permission(permission, request.path.removeprefix("/apis/"), write=write, account=account)
             payload = await handler(request)
             if late is not None:
                 return _fail(request, late)
@@ -100,6 +110,7 @@ class Edge:
                 annotations=dict(metadata.get("annotations") or {}),
                 new_revision=change.revision.name if change is not None and change.revision is not None else "",
                 applied=change is not None,
+                account=request.get(ACCOUNT, ""),
             )
         )
 

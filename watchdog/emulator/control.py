@@ -15,7 +15,7 @@
 | `GET /emulator/traffic` | → `{"history": [{at, service, project, region, generation, split, tags}]}`, `?service=` |
 | `GET`, `PATCH /emulator/delays` | `{routing_delay_s?, startup_s?, startup_timeout_s?, propagation_s?}` |
 | `GET`, `POST`, `DELETE /emulator/admin-faults` | `{kind: status, latency, drop, race or unreachable; on?, count?, for_s?, status?, latency_s?, …}` |
-| `PUT /emulator/iam` | `{read?: bool, write?: bool}`: false answers 403 |
+| `PUT /emulator/iam` | `{read?: bool, write?: bool, impersonate?: bool, writers?: [ACCOUNT]}`: false answers 403; with `writers`, only tokens of these accounts write |
 | `GET /emulator/admin-log` | → `{"reads": N, "writes": [{at, method, service, status, traffic, annotations, new_revision, applied, …}]}` |
 | `PUT /emulator/load` | `{service?, project?, region?, rate_per_s, arrivals?, routes?, user_agent?, timeout_s?, most_waiting?, users?}`; rate 0 stops |
 | `GET /emulator/load` | → `{"load": [{service, plan, sent, dropped, answers, errors}]}` |
@@ -218,7 +218,9 @@ class Control:
     async def iam(self, request: web.Request) -> web.Response:
         """Allow or forbid reads and writes."""
         body = await _body(request, Iam)
-        self._stage.gate.may_read, self._stage.gate.may_write = body.read, body.write
+        gate = self._stage.gate
+        gate.may_read, gate.may_write, gate.may_impersonate = body.read, body.write, body.impersonate
+        gate.writers = None if body.writers is None else frozenset(body.writers)
         return _json(body.model_dump())
 
     async def admin_log(self, _request: web.Request) -> web.Response:

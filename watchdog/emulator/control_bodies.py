@@ -66,6 +66,8 @@ class Iam(Strict):
 
     read: bool = True
     write: bool = True
+    impersonate: bool = True
+    writers: list[str] | None = None
 
 
 class Load(LoadPlan, ServiceName):

@@ -25,7 +25,8 @@ class AdminFault(BaseModel):
     kind: Literal["status", "latency", "drop", "race", "unreachable"]
     """`drop` resets the connection instead of answering; `race` lets somebody else write first; `unreachable` refuses
     connections (it ignores `on` and `count`)."""
-    on: Literal["reads", "writes", "all"] = "all"
+    on: Literal["reads", "writes", "all", "tokens"] = "all"
+    """`tokens` is IAM Credentials, which is an API of its own: `all` leaves it out."""
     count: Annotated[int, Field(ge=1)] | None = None
     """How many requests meet it; None for all until it is taken back or `for_s` has passed."""
     for_s: Annotated[float, Field(gt=0)] | None = None
@@ -45,6 +46,9 @@ class Gate:
     def __init__(self) -> None:
         self.may_read = True
         self.may_write = True
+        self.may_impersonate = True
+        self.writers: frozenset[str] | None = None
+        """The accounts that may write; None: everybody, as `may_write` says."""
         self._armed: list[tuple[AdminFault, float, list[int]]] = []
 
     def arm(self, fault: AdminFault) -> None:
@@ -55,7 +59,8 @@ class Gate:
     def clear(self) -> None:
         """Take every fault back and allow everything."""
         self._armed.clear()
-        self.may_read = self.may_write = True
+        self.may_read = self.may_write = self.may_impersonate = True
+        self.writers = None
 
     def faults(self) -> list[AdminFault]:
         """Armed faults that have not run out."""
@@ -71,19 +76,30 @@ class Gate:
 
     def take(self, *, write: bool) -> list[AdminFault]:
         """The faults that this request meets; each counts down by one."""
+        return self._take({"all", "writes" if write else "reads"})
+
+    def take_tokens(self) -> list[AdminFault]:
+        """The faults that a request for a token meets."""
+        return self._take({"tokens"})
+
+    def _take(self, on: set[str]) -> list[AdminFault]:
         self.faults()
         met = []
         for fault, _, left in self._armed:
             if fault.kind == "unreachable":
                 continue
-            if fault.on == "all" or (fault.on == "writes") == write:
+            if fault.on in on:
                 left[0] -= 1
                 met.append(fault)
         return met
 
-    def check_permission(self, permission: str, resource: str, *, write: bool) -> None:
-        """Raise 403 when the switch for reads or writes is off."""
-        if not (self.may_write if write else self.may_read):
+    def writes(self, account: str) -> bool:
+        """Whether this account may write; the empty one is the default account."""
+        return self.may_write and (self.writers is None or account in self.writers)
+
+    def check_permission(self, permission: str, resource: str, *, write: bool, account: str = "") -> None:
+        """Raise 403 when the switch for reads or writes is off, or the account may not write."""
+        if not (self.writes(account) if write else self.may_read):
             raise ApiError(
                 403, f"Permission '{permission}' denied on resource '{resource}' (or resource may not exist)."
             )

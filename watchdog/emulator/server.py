@@ -22,6 +22,7 @@ from watchdog.emulator.admin_edge import Edge
 from watchdog.emulator.cloud_sql import CloudSql, add_sql_routes
 from watchdog.emulator.collectors import Collected, add_routes
 from watchdog.emulator.control import Control
+from watchdog.emulator.credentials import TokenMint
 from watchdog.emulator.director import Director
 from watchdog.emulator.endpoints import list_endpoints
 from watchdog.emulator.entrance import Entrances
@@ -56,6 +57,7 @@ class Emulator:
         self.ledger = Ledger()
         self.collected = Collected()
         self.gate = Gate()
+        self.mint = TokenMint(self.gate)
         self.world = World(seed=seed, default_region=self.options.region)
         self.monitoring = MonitoringServer(
             ledger=self.ledger,
@@ -143,6 +145,7 @@ class Emulator:
         await self._entrances.close()
         await self._fleet.stop_all()
         self.gate.clear()
+        self.mint.clear()
         await self.apply_gate()
         self._reconciler.delays = self._delays()
         self.ledger.clear()
@@ -219,7 +222,8 @@ class Emulator:
 
     def _make_app(self, *, with_control: bool) -> web.Application:
         app = web.Application(client_max_size=8 * 1024 * 1024)
-        edge = Edge(self.world, self.gate, race=self.director.race)
+        edge = Edge(self.world, self.gate, self.mint, race=self.director.race)
+        self.mint.add_routes(app)
         Admin(self.world, self._writer, self._splitter, self._fleet, edge).add_routes(app)
         add_scheduler_routes(app, self.scheduler, with_control=with_control)
         add_sql_routes(app, self.sql, with_control=with_control)

@@ -153,6 +153,8 @@ class Write:
     """Name of the revision that this write made; empty when it made none."""
     applied: bool
     """Whether the state changed; also true when the answer was lost afterwards."""
+    account: str = ""
+    """Whose token came with it; empty for the default account."""
 
 
 class World:
