@@ -57,6 +57,23 @@ def test_first_fault_that_ends_a_request_wins() -> None:
     assert (effect.action, effect.status, effect.delay_s) == ("status", 500, 0.1)
 
 
+def test_one_client_can_bring_its_own_fault() -> None:
+    script = started(Fault(kind="status", status=500, agents=("acme-sync",)))
+
+    found = [script.effect("/", "id", START, agent=agent).action for agent in ("acme-sync/2.0", "Mozilla/5.0", "")]
+
+    assert found == ["status", "answer", "answer"]
+    assert not Fault(kind="down", agents=("acme-sync",)).takes_port_down
+
+
+def test_only_calls_can_fail_by_their_grpc_status() -> None:
+    script = started(Fault(kind="grpc", grpc_status=14))
+
+    effects = [script.effect("/", "id", START, grpc=grpc) for grpc in (True, False)]
+
+    assert [(e.action, e.status) for e in effects] == [("grpc", 14), ("answer", 200)]
+
+
 def test_port_goes_down_only_for_a_fault_that_touches_everything() -> None:
     assert started(Fault(kind="down")).is_down(START)
     for narrower in ({"share": 0.5}, {"paths": ("/api",)}, {"users_only": True}):

@@ -74,6 +74,12 @@ class World:
 
     async def serve(self, at: float, *, n: int = 1, service: ServiceKey = SERVICE, **fields: Any) -> None:
         """`n` requests that end at `T0 + at`, delivered (or left out, as a fault has it)."""
+        self.record(at, n=n, service=service, **fields)
+        await until(lambda: not any(session.waiting or session.again for session in self.server._sessions))
+        await self.arrive()
+
+    def record(self, at: float, *, n: int = 1, service: ServiceKey = SERVICE, **fields: Any) -> None:
+        """`n` requests that end at `T0 + at`, in the log."""
         for _ in range(n):
             self._ids += 1
             request = Request(
@@ -82,8 +88,6 @@ class World:
                 size_bytes=2, remote_ip="10.0.0.1", insert_id=f"{self._ids}",
             )  # fmt: skip
             self.ledger.record(replace(request, **fields))
-        await until(lambda: not any(session.waiting or session.again for session in self.server._sessions))
-        await self.arrive()
 
     async def arrive(self) -> None:
         """Let the source read what was sent: a request that comes after all others, whatever share is asked for."""

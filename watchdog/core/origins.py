@@ -18,6 +18,8 @@ AGENT: Final = "agent"
 KINDS: Final = (ADDRESS, SUBSCRIPTION, ROUTE, AGENT)
 KNOWN: Final = "known"
 """Of the time before the deploy only: an address that was among the users then, whether its requests failed or not."""
+PAST: Final = "origins."
+"""Begins the check of a sample that tells who was behind a check's bad requests before the deploy."""
 WORDS: Final[Mapping[str, str]] = {
     ADDRESS: "caller",
     SUBSCRIPTION: "subscription",

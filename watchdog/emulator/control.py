@@ -17,7 +17,7 @@
 | `GET`, `POST`, `DELETE /emulator/admin-faults` | `{kind: status, latency, drop, race or unreachable; on?, count?, for_s?, status?, latency_s?, …}` |
 | `PUT /emulator/iam` | `{read?: bool, write?: bool, impersonate?: bool, writers?: [ACCOUNT]}`: false answers 403; with `writers`, only tokens of these accounts write |
 | `GET /emulator/admin-log` | → `{"reads": N, "writes": [{at, method, service, status, traffic, annotations, new_revision, applied, …}]}` |
-| `PUT /emulator/load` | `{service?, project?, region?, rate_per_s, arrivals?, routes?, user_agent?, timeout_s?, most_waiting?, users?}`; rate 0 stops |
+| `PUT /emulator/load` | `{service?, project?, region?, who?, rate_per_s, …}` (`load.LoadPlan`); a load of each `who`; rate 0 stops |
 | `GET /emulator/load` | → `{"load": [{service, plan, sent, dropped, answers, errors}]}` |
 | `GET /emulator/requests` | → `{"revisions": {REV: {requests, by_status, first_ended_at, last_ended_at}}, "next": N, "requests"?: […]}`; lines with `?since=N` |
 

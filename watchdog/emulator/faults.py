@@ -10,6 +10,7 @@ request's id, so that a run repeats and a retried request meets the same fate.
 | `reset` | the connection is reset after the request was read |
 | `status` | answered with `status` (503) |
 | `flaky` | a mixture of 500, 503 and resets |
+| `grpc` | gRPC calls are answered 200 with the status `grpc_status` (13, INTERNAL); other requests don't meet it |
 | `wrong_body` | answered 200 with `body` |
 | `slow` | `delay_ms` are added |
 | `leak` | `delay_ms` are added, and `delay_ms_per_min` more with every minute |
@@ -34,6 +35,7 @@ Kind = Literal[
     "reset",
     "status",
     "flaky",
+    "grpc",
     "wrong_body",
     "slow",
     "leak",
@@ -62,9 +64,12 @@ class Fault(BaseModel):
     """Path prefixes; empty means all."""
     methods: tuple[str, ...] = ()
     """HTTP methods; empty means all. A fault of `POST` alone breaks a workflow while all that is read is fine."""
+    agents: tuple[str, ...] = ()
+    """Words of the user agent, one of which is enough; empty means all. A fault that one client brings with it."""
     users_only: bool = False
     """Spare the probe paths, so that probes stay green."""
     status: Annotated[int, Field(ge=200, le=599)] = 503
+    grpc_status: Annotated[int, Field(ge=0, le=16)] = 13
     delay_ms: Annotated[float, Field(ge=0)] = 0.0
     delay_ms_per_min: Annotated[float, Field(ge=0)] = 0.0
     body: str | dict[str, object] | None = None
@@ -74,9 +79,11 @@ class Fault(BaseModel):
     per_s: Annotated[float, Field(ge=0)] = 0.0
     """For `ceiling`: so many requests a second are taken."""
 
-    def touches(self, path: str, method: str = "GET") -> bool:
-        """Whether a request of this method for `path` can meet this fault."""
-        if self.methods and method not in self.methods:
+    def touches(self, path: str, method: str = "GET", agent: str = "", *, grpc: bool = False) -> bool:
+        """Whether a request of this method and client for `path` can meet this fault."""
+        if (self.methods and method not in self.methods) or (self.kind == "grpc" and not grpc):
+            return False
+        if self.agents and not any(word in agent for word in self.agents):
             return False
         if self.users_only and path.startswith(PROBE_PATHS):
             return False
@@ -85,7 +92,7 @@ class Fault(BaseModel):
     @property
     def takes_port_down(self) -> bool:
         """Whether the whole revision refuses connections, instead of single requests failing."""
-        whole = not self.paths and not self.methods and not self.users_only
+        whole = not self.paths and not self.methods and not self.agents and not self.users_only
         return self.kind == "down" and self.share == 1.0 and whole
 
 
@@ -94,7 +101,7 @@ class Effect:
     """What becomes of one request: a delay, then an ordinary answer or something else."""
 
     delay_s: float = 0.0
-    action: Literal["answer", "status", "body", "reset", "hang"] = "answer"
+    action: Literal["answer", "status", "grpc", "body", "reset", "hang"] = "answer"
     status: int = 200
     body: str | dict[str, object] | None = None
 
@@ -136,11 +143,13 @@ class FaultScript:
         nearest = min(edges, default=inf)
         return None if nearest == inf else nearest
 
-    def effect(self, path: str, request_id: str, at: float, *, method: str = "GET") -> Effect:
+    def effect(
+        self, path: str, request_id: str, at: float, *, method: str = "GET", agent: str = "", grpc: bool = False
+    ) -> Effect:
         """What becomes of the request `request_id` for `path`: delays add up, the first fault that ends it wins."""
         delay_s = 0.0
         for index, fault in enumerate(self.faults):
-            if not fault.touches(path, method) or not self._is_active(fault, at):
+            if not fault.touches(path, method, agent, grpc=grpc) or not self._is_active(fault, at):
                 continue
             if fault.share < 1.0 and self._draw(index, request_id) >= fault.share:
                 continue
@@ -175,6 +184,8 @@ class FaultScript:
     def _ending(self, fault: Fault, index: int, request_id: str) -> Effect | None:
         if fault.kind == "status":
             return Effect(action="status", status=fault.status)
+        if fault.kind == "grpc":
+            return Effect(action="grpc", status=fault.grpc_status)
         if fault.kind == "wrong_body":
             return Effect(action="body", body={"status": "degraded"} if fault.body is None else fault.body)
         if fault.kind == "hang":

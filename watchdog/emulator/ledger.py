@@ -49,6 +49,8 @@ class Request:
     size_bytes: int
     """Body bytes of the answer."""
     remote_ip: str
+    grpc_status: int | None = None
+    """The gRPC status of a call, which Cloud Run does not log; None of any other request."""
     insert_id: str
     """Unique; the same request carries the same id in every reader."""
     turned_away: bool = False

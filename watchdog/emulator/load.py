@@ -16,6 +16,9 @@ from watchdog.emulator.tasks import end_tasks
 
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
 
+GRPC = "application/grpc"
+USERS = "users"
+
 USER_ROUTES: dict[str, float] = {
     "/api/v1/couriers": 5.0,
     "/api/v1/couriers/17": 2.0,
@@ -31,17 +34,24 @@ class LoadPlan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    who: str = USERS
+    """Who asks: a service has a load of each name, so that one client can misbehave beside everybody else."""
     rate_per_s: Annotated[float, Field(ge=0, le=2000)] = 0.0
     """Requests a second; 0 stops the load."""
     arrivals: Literal["poisson", "even"] = "poisson"
     routes: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=lambda: dict(USER_ROUTES), min_length=1)
     """Path → weight."""
+    method: Literal["GET", "POST"] = "GET"
+    grpc: bool = False
+    """Unary gRPC calls instead: `POST` with the content type `application/grpc`."""
     user_agent: str = BROWSER
     timeout_s: Annotated[float, Field(gt=0, le=300)] = 5.0
     most_waiting: Annotated[int, Field(ge=1, le=2000)] = 256
     """Requests under way at a time; what falls due beyond that is dropped, and counted as such."""
     users: Annotated[int, Field(ge=1, le=65_536)] = 500
     """How many addresses the requests come from."""
+    address: str = ""
+    """The one address that they come from instead."""
 
 
 class LoadGenerator:
@@ -54,7 +64,7 @@ class LoadGenerator:
         self.answers: Counter[int] = Counter()
         self.errors: Counter[str] = Counter()
         self._url = url
-        self._random = random.Random(f"{seed}/load")
+        self._random = random.Random(f"{seed}/load" if plan.who == USERS else f"{seed}/load/{plan.who}")
         self._waiting: set[asyncio.Task[None]] = set()
         self._sender: asyncio.Task[None] | None = None
 
@@ -103,9 +113,13 @@ class LoadGenerator:
 
     async def _ask(self, session: aiohttp.ClientSession, path: str) -> None:
         user = self._random.randrange(self.plan.users)
-        headers = {"User-Agent": self.plan.user_agent, "X-Forwarded-For": f"203.0.{user // 256}.{user % 256}"}
+        address = self.plan.address or f"203.0.{user // 256}.{user % 256}"
+        headers = {"User-Agent": self.plan.user_agent, "X-Forwarded-For": address}
+        method = self.plan.method
+        if self.plan.grpc:
+            method, headers["Content-Type"] = "POST", GRPC
         try:
-            async with session.get(self._url + path, headers=headers, allow_redirects=False) as answer:
+            async with session.request(method, self._url + path, headers=headers, allow_redirects=False) as answer:
                 await answer.read()
                 self.answers[answer.status] += 1
         except (aiohttp.ClientError, TimeoutError) as error:

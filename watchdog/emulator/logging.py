@@ -1,4 +1,4 @@
-"""Cloud Logging v2 over plaintext gRPC: `TailLogEntries` on the request log of the emulator's own traffic.
+"""Cloud Logging v2 over plaintext gRPC: `TailLogEntries` and `ListLogEntries` on the log of the emulator's own traffic.
 
 Every other method is UNIMPLEMENTED. As at Google a session takes one request, delivers only what arrives after it has
 begun, ends after an hour, and a project has 10 sessions and 60,000 entries a minute
@@ -18,7 +18,7 @@ import grpc
 import grpc.aio
 from google.cloud.logging_v2 import types
 
-from watchdog.emulator import clock
+from watchdog.emulator import clock, logging_list
 from watchdog.emulator.ledger import Ledger, Request
 from watchdog.emulator.logging_entries import fields_of, render
 from watchdog.emulator.logging_faults import LoggingFault, LoggingFaultBook, LoggingFaultKind
@@ -100,6 +100,7 @@ class LoggingServer:
         self.delivered = 0
         self.filters: list[str] = []
         """Filters of the sessions that are open, oldest first."""
+        self._ledger = ledger
         self._entries_per_minute = entries_per_minute
         self._longest_session_s = longest_session_s
         self._faults = LoggingFaultBook()
@@ -125,7 +126,13 @@ class LoggingServer:
         handler = grpc.stream_stream_rpc_method_handler(
             self._tail, request_deserializer=_Request.FromString, response_serializer=_Response.SerializeToString
         )
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"TailLogEntries": handler}),))
+        listing = grpc.unary_unary_rpc_method_handler(
+            self._list,
+            request_deserializer=logging_list.read_request,
+            response_serializer=logging_list.write_response,
+        )
+        methods = {"TailLogEntries": handler, "ListLogEntries": listing}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
         self.port = server.add_insecure_port(f"{host}:{port}")
         await server.start()
         self._server = server
@@ -190,6 +197,18 @@ class LoggingServer:
             if session is not None:
                 index = self._sessions.index(session)
                 del self._sessions[index], self.filters[index]
+
+    async def _list(self, request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
+        self.calls["ListLogEntries"] += 1
+        try:
+            projects = frozenset(_project_of(name) for name in request.resource_names)
+            if refusal := next((f.kind for f in self.faults() if f.kind in {"unavailable", "permission_denied"}), ""):
+                raise RefusedError(*_ENDS[refusal])
+            return logging_list.answer(self._ledger, request, projects)
+        except RefusedError as refused:
+            await context.abort(refused.code, refused.message)
+        except ValueError as error:
+            await context.abort(_Code.INVALID_ARGUMENT, str(error))
 
     def _open(self, request: Any) -> _Session:
         projects = frozenset(_project_of(name) for name in request.resource_names)

@@ -4,6 +4,7 @@ The shape is that of a published real entry (github.com/prashanth0686/amilia, in
 There `timestamp` is when the request *arrived*, and `receiveTimestamp` is 5 ms after timestamp + latency.
 """
 
+from datetime import UTC, datetime
 from typing import Any
 
 from google.cloud.logging_v2 import types
@@ -33,6 +34,7 @@ def severity_of(status: int) -> str:
 def fields_of(request: Request) -> Fields:
     """What a filter can ask about."""
     return {
+        "timestamp": datetime.fromtimestamp(request.ended_at - request.latency_s, UTC).isoformat(),
         "logName": log_name(request.project, LOG_ID),
         "severity": severity_of(request.status),
         "insertId": request.insert_id,

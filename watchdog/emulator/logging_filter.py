@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<string>"(?:[^"\\]|\\.)*")
@@ -21,6 +22,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 FIELDS = frozenset({
+    "timestamp",
     "logName",
     "severity",
     "insertId",
@@ -85,6 +87,8 @@ def _rank(field: str, value: str) -> float:
     """Where a value stands in the order of its field."""
     if field == "severity":
         return SEVERITIES.index(value.upper()) if value.upper() in SEVERITIES else 0
+    if field == "timestamp":
+        return datetime.fromisoformat(value).timestamp()
     return float(value)
 
 

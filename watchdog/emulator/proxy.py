@@ -17,7 +17,7 @@ from watchdog.emulator import clock
 from watchdog.emulator.fleet import Fleet
 from watchdog.emulator.ledger import Ledger, Request
 from watchdog.emulator.tasks import end_tasks
-from watchdog.emulator.workload import REQUEST_ID
+from watchdog.emulator.workload import GRPC_STATUS, REQUEST_ID
 from watchdog.emulator.world import Revision
 
 HOP_BY_HOP = frozenset({
@@ -215,6 +215,7 @@ class Proxy:
                 size_bytes=len(answer.body),
                 remote_ip=_caller(request),
                 insert_id=insert_id,
+                grpc_status=_grpc_status(answer),
                 turned_away=answer.turned_away,
             )
         )
@@ -223,3 +224,9 @@ class Proxy:
 def _caller(request: web.BaseRequest) -> str:
     """The caller's address; the load generator names one of many in X-Forwarded-For."""
     return request.headers.get("X-Forwarded-For", "").partition(",")[0].strip() or request.remote or ""
+
+
+def _grpc_status(answer: _Answer) -> int | None:
+    """The gRPC status that the container answered, if it was a call."""
+    found = next((value for name, value in answer.headers if name.lower() == GRPC_STATUS), "")
+    return int(found) if found.isdecimal() else None

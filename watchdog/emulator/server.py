@@ -86,7 +86,7 @@ class Emulator:
         )
         self.crashed = asyncio.Event()
         """Set when a part of the emulator itself has failed; `stop` raises what it was."""
-        self._load: dict[ServiceKey, LoadGenerator] = {}
+        self._load: dict[tuple[ServiceKey, str], LoadGenerator] = {}
         self._runners: list[web.AppRunner] = []
         self._listeners: dict[str, Listener] = {}
         self._reopening: asyncio.Task[None] | None = None
@@ -173,16 +173,17 @@ class Emulator:
             self._reopening = asyncio.create_task(self._reopen(until), name="emulator reopen Admin API")
 
     async def set_load(self, service: Service, plan: LoadPlan) -> None:
-        """Replace the load on a service; counts begin anew."""
-        running = self._load.pop(service.key, None)
+        """Replace the load of this name on a service; counts begin anew."""
+        key = (service.key, plan.who)
+        running = self._load.pop(key, None)
         if running is not None:
             await running.stop()
-        generator = self._load[service.key] = LoadGenerator(service.url, plan, seed=self.options.seed)
+        generator = self._load[key] = LoadGenerator(service.url, plan, seed=self.options.seed)
         generator.start()
 
     def load_reports(self) -> list[Json]:
         """What the users of every service have seen."""
-        return [{"service": key.name, "region": key.region, **load.report()} for key, load in self._load.items()]
+        return [{"service": key.name, "region": key.region, **load.report()} for (key, _), load in self._load.items()]
 
     def in_flight(self, revision: str) -> int:
         """Requests that a revision is working on. `ApiError` 404 when there is none of that name."""

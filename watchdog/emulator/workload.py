@@ -23,6 +23,10 @@ from watchdog.emulator.world import Json, Revision
 REQUEST_ID = "X-Emulator-Request-Id"
 """Header with which the front names a request, so that a retried one meets the same fate."""
 
+GRPC = "application/grpc"
+GRPC_STATUS = "grpc-status"
+"""Of a call; in the headers of an answer without messages, which a failed unary call is."""
+
 MEDIAN_S = 0.040
 SIGMA = 0.5
 PROBE_S = 0.003
@@ -85,7 +89,10 @@ class Workload:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self._requests += 1
         request_id = request.headers.get(REQUEST_ID) or f"{self._revision.name}/{self._requests}"
-        effect = self._revision.faults.effect(request.path, request_id, clock.now(), method=request.method)
+        agent, grpc = request.headers.get("User-Agent", ""), request.content_type == GRPC
+        effect = self._revision.faults.effect(
+            request.path, request_id, clock.now(), method=request.method, agent=agent, grpc=grpc
+        )
         await asyncio.sleep(self._latency_s(request.path) + effect.delay_s)
         return await self._end(request, effect)
 
@@ -101,6 +108,9 @@ class Workload:
             if isinstance(effect.body, str):
                 return web.Response(text=effect.body)
             return _json(effect.body or {})
+        if request.content_type == GRPC:
+            code = effect.status if effect.action == "grpc" else 0
+            return web.Response(headers={"Content-Type": GRPC, GRPC_STATUS: str(code)})
         return self._answer(request, await request.read() if request.can_read_body else b"")
 
     def _answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:

@@ -11,6 +11,7 @@ from watchdog.core import before
 from watchdog.core.catalogue import Family, family
 from watchdog.core.frontier import RATE
 from watchdog.core.model import Counts, Sample, ServiceKey, Value
+from watchdog.core.origins import PAST, Past
 from watchdog.core.policy import Policy
 from watchdog.engine.tools import Tools
 from watchdog.errors import WatchdogError
@@ -36,6 +37,8 @@ class Before:
     """By check: bad and total."""
     burstiness: Mapping[str, float] = field(default_factory=dict)
     """By check: D."""
+    past: tuple[Past, ...] = ()
+    """Who was behind the bad requests."""
 
 
 def relative_metrics(policy: Policy) -> tuple[str, ...]:
@@ -86,12 +89,15 @@ def _measured(answers: Sequence[Sequence[Sample]], relative: Sequence[str]) -> B
     values: dict[str, list[float]] = {}
     counts: dict[str, tuple[float, float]] = {}
     slots: dict[str, list[tuple[float, float]]] = {}
+    past: list[Past] = []
     for samples in answers:
         read: dict[str, list[float]] = {}
         cut: dict[str, dict[int, tuple[float, float]]] = {}
         for s in samples:
             if isinstance(s.evidence, Value) and s.check in {*relative, RATE}:
                 read.setdefault(s.check, []).append(s.evidence.x)
+            elif isinstance(s.evidence, Counts) and s.check.startswith(PAST):
+                past.append(Past(s.check.removeprefix(PAST), s.start, s.end, s.evidence.origins))
             elif isinstance(s.evidence, Counts):
                 mine, slot = cut.setdefault(s.check, {}), int(s.start // SLOT_S)
                 bad, total = mine.get(slot, (0.0, 0.0))
@@ -109,7 +115,8 @@ def _measured(answers: Sequence[Sequence[Sample]], relative: Sequence[str]) -> B
         check: before.spread(some, Family.ERRORS if family(check) is Family.ERRORS else Family.LATENCY)
         for check, some in slots.items()
     }
-    return Before(values=out, counts=counts, burstiness={c: d for c, d in spreads.items() if d is not None})
+    bursts = {c: d for c, d in spreads.items() if d is not None}
+    return Before(values=out, counts=counts, burstiness=bursts, past=tuple(past))
 
 
 def _upper_median(values: Sequence[float]) -> float:

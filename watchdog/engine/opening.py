@@ -136,6 +136,7 @@ async def open_watch(
         baselines=before.values,
         before=before.counts,
         burstiness=before.burstiness,
+        past=before.past,
         armed=None if hand else tuple(armed),
         sick_before=tuple(sick),
         notes=tuple(notes),

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from watchdog.core.model import ServiceKey
+from watchdog.core.text import iso
 from watchdog.sources.http_probe import PROBE_USER_AGENT_PREFIX
 from watchdog.sources.monitoring_messages import quoted
 from watchdog.sources.request_origins import Caller
@@ -33,6 +34,22 @@ def tail_filter(services: Iterable[ServiceKey], share: float = 1.0) -> str:
         parts.append(f'(sample(insertId, {share:.12g}) OR httpRequest.userAgent:"{PROBE_USER_AGENT_PREFIX}")')
     text = " AND ".join((*parts, names))
     return text if len(text) <= LONGEST_FILTER else " AND ".join(parts)
+
+
+def past_filter(service: ServiceKey, revision: str, since: float, until: float, status: str = "") -> str:
+    """Selects users' requests of one revision that arrived in `[since, until)` (Unix seconds); `status` narrows it
+    down, for example `>=500`."""
+    parts = [
+        'resource.type="cloud_run_revision"',
+        'log_id("run.googleapis.com/requests")',
+        f"resource.labels.location={quoted(service.region)}",
+        f"resource.labels.service_name={quoted(service.name)}",
+        f"resource.labels.revision_name={quoted(revision)}",
+        f'timestamp>="{iso(since)}"',
+        f'timestamp<"{iso(until)}"',
+        f'NOT httpRequest.userAgent:"{PROBE_USER_AGENT_PREFIX}"',
+    ]
+    return " AND ".join((*parts, *(f"httpRequest.status{s}" for s in status.split() if s)))
 
 
 def _any_of(field: str, values: Iterable[str]) -> str:

@@ -28,6 +28,7 @@ from watchdog.sources.cloud_monitoring import named_by_a_row
 from watchdog.sources.cloud_run_readings import UPPER
 from watchdog.sources.log_tail import Tail
 from watchdog.sources.logging_client import LoggingClient
+from watchdog.sources.request_past import past_callers
 from watchdog.sources.request_tally import INCOMPLETE, LAG_S, PERIOD_S, SILENT, Bucket
 
 MINUTE_S: Final = 60.0
@@ -103,8 +104,11 @@ class RequestLog:
         return feeds
 
     async def sample(self, query: MetricQuery, *, now: float) -> Sequence[Sample]:
-        """See `ports.Source.sample`. Never raises: trouble is logged when it begins and ends, and its buckets are
-        `Missing`: `stream_down`, `suppressed`, `silent_stream`, `incomplete_log`, or `forgotten` after 11 minutes."""
+        """See `ports.Source.sample`. Of the past it only knows who was behind bad requests. Of now it never raises:
+        trouble is logged when it begins and ends, and its buckets are `Missing`: `stream_down`, `suppressed`,
+        `silent_stream`, `incomplete_log`, or `forgotten` after 11 minutes."""
+        if query.past:
+            return await past_callers(self._client, query, now)
         found = self._tail(query.service).want(query.service)
         first, last = _grid(query, PERIOD_S, now)
         first_minute, last_minute = _grid(query, MINUTE_S, now)
