@@ -360,6 +360,7 @@ async def _sources(
     from watchdog.sources.monitored import MonitoredGauges  # noqa: PLC0415
     from watchdog.sources.monitoring_client import MonitoringClient  # noqa: PLC0415
     from watchdog.sources.prometheus import Prometheus  # noqa: PLC0415
+    from watchdog.sources.request_drop import RequestDrop  # noqa: PLC0415
     from watchdog.sources.request_log import RequestLog  # noqa: PLC0415
     from watchdog.sources.version import VersionEndpoint  # noqa: PLC0415
 
@@ -371,6 +372,7 @@ async def _sources(
         stack.push_async_callback(metrics.close)
         found.append(metrics)
         found += [MonitoredGauges(name, client) for name in ("cloud_sql", "memorystore", "cloud_monitoring")]
+        found.append(RequestDrop(client))
     if logs or not emulated:
         log = RequestLog(LoggingClient(emulator_host=str(logs) if logs else None), clock)
         stack.push_async_callback(log.close)

@@ -142,6 +142,9 @@ def _request(name: str, title: str, kind: Family, dimension: Dimension) -> tuple
     return name, KnownMetric(name=name, title=title, family=kind, dimension=dimension, sources=("cloud_run",))
 
 
+REQUEST_DROP: Final = "request_drop"
+"""Relative to before by itself."""
+
 METRICS: Final[dict[str, KnownMetric]] = dict(
     (
         _request("error_rate", "failed requests (5xx) among all requests", Family.ERRORS, Dimension.RATIO),
@@ -150,6 +153,7 @@ METRICS: Final[dict[str, KnownMetric]] = dict(
         _request("p95_latency", "95th percentile of response time", Family.LATENCY, Dimension.TIME),
         _request("p99_latency", "99th percentile of response time", Family.LATENCY, Dimension.TIME),
         _gauge("request_rate", "requests a second", Dimension.RATE, "cloud_run", high_is_bad=None),
+        _gauge(REQUEST_DROP, "traffic that was to be expected and does not come", Dimension.RATIO, "cloud_run"),
         _gauge("cpu_usage", "CPU used of the instances' CPU", Dimension.RATIO, "cloud_run"),
         _gauge("memory_usage", "memory used of the instances' memory", Dimension.RATIO, "cloud_run"),
         _gauge("instances", "container instances", Dimension.COUNT, "cloud_run", high_is_bad=None),
@@ -177,7 +181,7 @@ METRICS: Final[dict[str, KnownMetric]] = dict(
 ALIASES: Final = {"database_connections": "db_connections", "connection_pool": "pool_utilization"}
 """Other names that teams use for the same metric."""
 
-INVESTIGATED: Final = frozenset({"client_error_rate"})
+INVESTIGATED: Final = frozenset({"client_error_rate", REQUEST_DROP})
 """Metrics whose rows ask for a person where they name no action: what they see is seldom the release's fault alone."""
 
 BUILT_IN: Final[tuple[str, ...]] = tuple(m.name for m in METRICS.values() if "cloud_run" in m.sources)

@@ -9,7 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from watchdog.core.catalogue import HEALTH_CHECK, INVESTIGATED, JOURNEYS, Dimension, Family, canonical_name
+from watchdog.core.catalogue import (
+    HEALTH_CHECK,
+    INVESTIGATED,
+    JOURNEYS,
+    REQUEST_DROP,
+    Dimension,
+    Family,
+    canonical_name,
+)
 from watchdog.core.conditions import format_quantity, parse_condition, quoted
 from watchdog.core.findings import Findings, Path, format_path
 from watchdog.core.model import Action, Condition, Row, Severity, Table, Window
@@ -261,6 +269,8 @@ def _check_possible(condition: Condition, measure: Measure) -> None:
             raise ValueError(f'{text}: a journey works or does not; write "100%", or "{measure.name} failing"')
         return
     if condition.relative:
+        if measure.name == REQUEST_DROP:
+            raise ValueError(f'{text}: it says what is missing compared with before already; write for example "50%"')
         if measure.family is Family.PROBES:
             raise ValueError(f'{text}: probes are not compared with before; write "100%"')
         if not measure.has_past:

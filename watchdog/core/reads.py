@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from watchdog.core.catalogue import BUILT_IN, Family, family
+from watchdog.core.catalogue import BUILT_IN, REQUEST_DROP, Family, family
 from watchdog.core.conditions import format_duration
 from watchdog.core.policy import Policy
 
@@ -87,8 +87,10 @@ def _reads(policy: Policy) -> Iterator[Read]:
         if any(name in read and family(name) is Family.LATENCY for name in own):
             yield Read(source="cloud_run", what="latency of requests")
         for name in BUILT_IN:
-            if name in own & read and family(name) is Family.GAUGE and name != "request_rate":
+            if name in own & read and family(name) is Family.GAUGE and name not in {"request_rate", REQUEST_DROP}:
                 yield Read(source="cloud_run", what=name)
+        if REQUEST_DROP in own & read:  # what came before is read once an hour or a day
+            yield Read(source=REQUEST_DROP, what="requests of the whole service")
     seen: set[tuple[str, str, str]] = set()
     for m in configs:
         if m.name not in read or m.source not in {"cloud_sql", "memorystore", "cloud_monitoring"}:

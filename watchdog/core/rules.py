@@ -9,7 +9,7 @@ from math import inf
 from operator import ge, gt, le, lt
 
 from watchdog.core.before import MOST, worse_than
-from watchdog.core.catalogue import CHECK_PREFIX, JOURNEYS, Family, family, quantile
+from watchdog.core.catalogue import CHECK_PREFIX, JOURNEYS, REQUEST_DROP, Family, family, quantile
 from watchdog.core.events import Lag
 from watchdog.core.model import Action, Row, Severity
 from watchdog.core.policy import Policy, p0_of
@@ -69,6 +69,8 @@ class Rule:
         """Whether a reading must stay below a limit that does not depend on what was before."""
         condition = self.row.condition
         if condition is None or self.threshold is None or condition.relative or self.family is Family.JOURNEYS:
+            return False
+        if self.row.metric == REQUEST_DROP:  # it leaps where traffic ends, and creeps with the time of day
             return False
         return condition.op in ({"<", "<="} if self.row.is_target else {">", ">="})
 
