@@ -201,6 +201,18 @@ class TrafficControl(Protocol):
         """
         ...
 
+    async def snapshot(self, service: ServiceKey, revision: str) -> Mapping[str, Any]:
+        """A template that makes the revision again, its image by digest; JSON-able, with its environment as it is.
+        Raises `PermanentError(status=404)` when there is none."""
+        ...
+
+    async def redeploy(
+        self, service: ServiceKey, template: Mapping[str, Any], *, name: str, resource_version: str
+    ) -> ServiceState:
+        """Make a revision of this name from a snapshot, by compare and swap. It gets no traffic: whatever followed the
+        latest revision is pinned where it is. Raises as `move` does."""
+        ...
+
     @property
     def endpoint(self) -> str:
         """The Admin API's base URL in use, for the check whether our own network is alive."""

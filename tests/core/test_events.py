@@ -196,7 +196,7 @@ OPTIONAL |= {("watch_opened", "schemas"), ("watch_opened", "author"), ("traffic_
 OPTIONAL |= {("watch_opened", "past")}
 OPTIONAL |= {("watch_opened", "doubt")}
 OPTIONAL |= {("watch_opened", "release")}
-OPTIONAL |= {("watch_opened", "expected_version")}
+OPTIONAL |= {("watch_opened", "expected_version"), ("watch_opened", "images"), ("watch_opened", "snapshot")}
 """Keys that older journals may lack."""
 REQUIRED = [
     (encode(event)[0], encode(event)[2], key)

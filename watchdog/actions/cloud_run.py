@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 
 from watchdog import __version__
-from watchdog.actions import knative, knative_shapes, scaling
+from watchdog.actions import knative, knative_shapes, redeploying, scaling
 from watchdog.actions.described import described
 from watchdog.core.beyond import ScaleMark
 from watchdog.core.first_policy import Described
@@ -205,6 +205,22 @@ class CloudRun:
         body = await self._body(service, resource_version, doing)
         wanted = scaling.with_maximum(
             body, instances, resource_version=resource_version, mark=mark, client_version=__version__
+        )
+        return await self._put(service, wanted, doing)
+
+    async def snapshot(self, service: ServiceKey, revision: str) -> Mapping[str, Any]:
+        """What makes the revision again."""
+        path = f"{_namespace(service.project)}/revisions/{quote(revision, safe='')}"
+        return redeploying.snapshot(await self._call("GET", service.region, path, doing=f"Reading {revision}"))
+
+    async def redeploy(
+        self, service: ServiceKey, template: Mapping[str, Any], *, name: str, resource_version: str
+    ) -> ServiceState:
+        """Make a revision from a snapshot by compare and swap."""
+        doing = f"Deploying {name}"
+        body = await self._body(service, resource_version, doing)
+        wanted = redeploying.with_template(
+            body, template, name, resource_version=resource_version, client_version=__version__
         )
         return await self._put(service, wanted, doing)
 

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from watchdog.core.journal import public
 from watchdog.core.model import ServiceKey, State
 from watchdog.core.report_text import seconds_of, span_text
 from watchdog.core.text import iso
@@ -89,7 +90,7 @@ def _event(record: Record) -> Mapping[str, Any]:
         "seen_at": iso(record.seen_at),
         "kind": record.kind,
         "schema": record.schema,
-        "body": record.body,
+        "body": public(record.kind, record.body),
         "late": record.late,
     }
 

@@ -84,6 +84,11 @@ class Opened:
     it."""
     unable: Mapping[str, str] = field(default_factory=dict)
     """Journeys that cannot be run in this watch (`journey.NAME`), and why."""
+    images: Mapping[str, str] = field(default_factory=dict)
+    """Revision → its image by digest, of the watched revision and the target."""
+    snapshot: Mapping[str, Any] = field(default_factory=dict)
+    """The target's template, only where the policy may deploy it again (`redeploy_image`). It holds the revision's
+    environment as it is, so it is kept out of every answer of ours."""
     schemas: Mapping[str, str] = field(default_factory=dict)
     """Revision → the value of the label that the policy names in `rollback.schema_label`; absent where undeclared."""
     author: Author = NOBODY
@@ -187,7 +192,8 @@ class Writing:
 class Written:
     """How the traffic write ended: `done`, `refused` (preflight, budget), `observed` (mode), `failed` (the API),
     `superseded` or `overridden` (somebody else moved traffic first), `trial` (a share is with the target now),
-    `put_back` (the trial's share is where it was).
+    `put_back` (the trial's share is where it was), `gone` (nothing of the target is Ready any more), `redeployed` (its
+    image is, as a new revision: `after`).
 
     `retry_at`: a refusal that ends by itself (cooldown, daily budget) is decided again then.
     """

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from watchdog.core import achieved
+from watchdog.core import achieved, redeploy
 from watchdog.core.catalogue import Family
 from watchdog.core.explanation import QUIET, Criterion, Explanation, Gap, Held, Repeated
 from watchdog.core.model import Outcome, State
@@ -75,6 +75,10 @@ def _rolled_back(e: Explanation) -> list[str]:
     told.append(f"The rollback was decided at {_when(e, rollback.decided_at)}{after}{by}.")
     if w.trial is not None and w.trial.written_at >= rollback.decided_at:
         told.append(w.trial.reason or f"A share went to {', '.join(w.trial.targets)} first; nothing is decided yet.")
+    if w.target.source == redeploy.SOURCE:
+        told.append(
+            f"No ready revision of what served before was left, so its image was deployed again: {w.target.split}."
+        )
     if rollback.restored_at is not None:
         told.append(f"{rollback.after} served again at {_when(e, rollback.restored_at)}.")
     if w.outcome not in {None, Outcome.ROLLED_BACK} and w.reason:

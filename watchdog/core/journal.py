@@ -241,6 +241,8 @@ def _encode_opened(e: Opened) -> dict[str, Any]:
         "trial": None if e.trial is None else encode_mark(e.trial),
         "unable": dict(e.unable),
         "schemas": dict(e.schemas),
+        "images": dict(e.images),
+        "snapshot": dict(e.snapshot),
         "author": list(e.author),
         "past": [[p.check, p.since, p.until, origins.encode(p.rows)] for p in e.past],
         "doubt": e.doubt,
@@ -277,6 +279,8 @@ def _decode_opened(at: float, b: Mapping[str, Any]) -> Opened:
         trial=decode_mark(b["trial"]) if b.get("trial") else None,  # journals from before there were trials lack it
         unable=b.get("unable", {}),
         schemas=b.get("schemas", {}),
+        images=b.get("images", {}),
+        snapshot=b.get("snapshot", {}),
         author=Author(*b.get("author", ())),
         past=tuple(origins.Past(c, s, u, origins.decode(rows)) for c, s, u, rows in b.get("past", ())),
         doubt=b.get("doubt", ""),
@@ -347,6 +351,11 @@ def encode(event: Event) -> tuple[str, int, dict[str, Any]]:
         case Signalled() | Operated() | Scaled() | Resumed() | Ticked() | Trusted():  # plain values only
             body = {f.name: getattr(event, f.name) for f in fields(event) if f.name != "at"}
     return kind, SCHEMA[kind], body
+
+
+def public(kind: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row's body as anybody may read it: without the template of a revision, whose environment may hold secrets."""
+    return {**body, "snapshot": {}} if kind == KINDS[Opened] and body.get("snapshot") else body
 
 
 # --- decode -------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from watchdog.core.policy import (
     SharedCause,
     WindowConfig,
 )
-from watchdog.core.policy_beyond import scale_up_of
+from watchdog.core.policy_beyond import misplaced, scale_up_of
 from watchdog.core.policy_checks import edge_of, jobs_of, notes_of, version_of
 from watchdog.core.policy_grammar import (
     RESERVED_ROLLBACK,
@@ -152,6 +152,7 @@ def build_policy(data: object, journeys: Mapping[str, Journey | str] | None = No
         escalation=escalation,
         silences=silences,
         scale_up=scale_up,
+        redeploy_image=top.redeploy_image is True,
         notes=compiler.notes | dict(notes_of(checks, file)),
         **({} if top.coverage_floor is None else {"coverage_floor": top.coverage_floor}),
     )
@@ -291,7 +292,8 @@ def _rollback(value: object, compiler: RowCompiler, findings: Findings) -> Rollb
     for key in values:
         if key in RESERVED_ROLLBACK:
             findings.warning((*path, key), _RESERVED)
-    plain = {k: v for k, v in values.items() if k not in RESERVED_ROLLBACK and k != "immediately_if"}
+    moved = misplaced(values, path, findings)
+    plain = {k: v for k, v in values.items() if k not in {*RESERVED_ROLLBACK, *moved, "immediately_if"}}
     read = RollbackFile.read(plain, path, findings)
     place = (*path, "immediately_if")
     for index, item in enumerate(listed(values.get("immediately_if"), place, findings)):

@@ -14,7 +14,6 @@ from watchdog.core.model import Window
 from watchdog.core.policy_beyond import DatabaseRollbackFile, ScaleUpFile
 from watchdog.core.policy_checks import EdgeFile, JobFile, VersionCheckFile
 from watchdog.core.policy_fields import (
-    RESERVED_ACTIONS,
     Actions,
     Alpha,
     Audience,
@@ -42,9 +41,9 @@ from watchdog.core.policy_fields import (
 from watchdog.core.policy_paging import ChannelsFile, EscalationFile, SilenceFile
 from watchdog.core.policy_section import EditorSchema, Section
 
-RESERVED_TOP = ("logs", *RESERVED_ACTIONS)
+RESERVED_TOP = ("logs", "database_rollback")
 """Keys that a later version gives a meaning; until then they load with a warning."""
-RESERVED_ROLLBACK = ("scope", *RESERVED_ACTIONS)
+RESERVED_ROLLBACK = ("scope",)
 
 
 def _windows(value: object) -> tuple[Window, ...]:
@@ -323,6 +322,8 @@ class PlainFile(Section):
     """Asked when probes fail, to tell our own network's fault from the service's."""
     alpha: Alpha | None = None
     """The chance of one false rollback over a whole watch; or a mapping."""
+    redeploy_image: bool | None = None
+    """Whether a rollback whose target cannot serve any more may deploy its image again; false by default."""
 
 
 class PolicyFile(PlainFile):

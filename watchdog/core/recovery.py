@@ -3,7 +3,7 @@
 from dataclasses import replace
 from math import inf
 
-from watchdog.core import author, decide, messages, scaling, trial
+from watchdog.core import author, decide, messages, redeploy, scaling, trial
 from watchdog.core.catalogue import Family, check_words
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed, TrafficSeen, Writing, Written
@@ -77,8 +77,11 @@ def written(step: Step, event: Written) -> None:
             trial.begun(step, event)
         case "put_back":
             trial.put_back(step, event)
+        case "redeployed":
+            redeploy.done(step, event)
         case "done":
-            before = event.before if trial.of_rollback(watch) is None else rollback.before
+            kept = trial.of_rollback(watch) is not None or watch.target.source == redeploy.SOURCE
+            before = rollback.before if kept else event.before
             watch.rollback = replace(rollback, stage="settling", written_at=event.at, before=before, after=event.after)
             watch.state = State.VERIFYING
             _page_begun(step, event.after, "")
@@ -96,8 +99,10 @@ def written(step: Step, event: Written) -> None:
             why = messages.why_unwritten(watch)
             todo = f"Roll back if you agree: `watchdog rollback {watch.id} --reason …`, or {messages.by_hand(watch)}."
             _failed(step, "Would have rolled back", sentence, todo, did=f"Nothing was moved: {why}.")
-        case "refused" if trial.cannot_finish(step, event.reason):
+        case "refused" | "gone" if trial.cannot_finish(step, event.reason):
             pass
+        case "gone":
+            redeploy.gone(step, event)
         case "refused":
             todo = f"Move traffic by hand if you must: {messages.by_hand(watch)}."
             decide.refuse(step, rollback.trigger, event.reason, todo, retry_at=event.retry_at)
@@ -114,8 +119,8 @@ def written(step: Step, event: Written) -> None:
                 step,
                 "Rollback FAILED",
                 sentence,
-                f"Move it to {watch.target.split} by hand now: {messages.by_hand(watch)}. "
-                f"Or try again: `watchdog rollback {watch.id} --reason …`.",
+                (redeploy.failed(watch) or f"Move it to {watch.target.split} by hand now: {messages.by_hand(watch)}.")
+                + f" Or try again: `watchdog rollback {watch.id} --reason …`.",
                 did=f"Traffic was not moved: it is still {event.before if event.before.shares else watch.split}.",
             )
 

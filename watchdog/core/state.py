@@ -6,7 +6,7 @@ It is made only by `watch.advance` from events, so a journal is enough to make i
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from watchdog.core.beyond import Scaling
 from watchdog.core.compare import Arm
@@ -243,7 +243,7 @@ class Rollback:
     decided_at: float
     stage: str = "writing"
     step: str = "whole"
-    """What is written: a `trial` share, the `whole`, or the trial put `back`."""
+    """What is written: a `trial` share, the `whole`, the trial put `back`, or the target's image (`redeploy`)."""
     hurry: Trigger | None = None
     """What forbids waiting for the trial's counts any longer, while its first write is on its way."""
     before: Split = field(default_factory=Split)
@@ -361,6 +361,10 @@ class Watch:
     """What the revision itself tells of its version."""
     armed_by_hand: bool = False
     sick_before: tuple[str, ...] = ()
+    images: Mapping[str, str] = field(default_factory=dict)
+    """Revision → its image by digest."""
+    snapshot: Mapping[str, Any] = field(default_factory=dict)
+    """The target's template, where it may be deployed again."""
     schemas: Mapping[str, str] = field(default_factory=dict)
     """Revision → its declared schema."""
     known_bad: bool = False

@@ -29,9 +29,10 @@ class StandDown:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """The rollback must not be written, and why."""
+    """The rollback must not be written, and why. `gone`: because nothing of the target is Ready any more."""
 
     reason: str
+    gone: bool = False
 
 
 def newer_serves(service: ServiceState, revisions: Sequence[RevisionState], watched: str) -> bool:
@@ -105,6 +106,7 @@ def _usable(
     known = {r.name: r for r in revisions or ()}
     left: list[Share] = []
     lost: list[str] = []
+    gone = 0
     for entry in target.shares:
         revision = known.get(entry.revision)
         if entry.revision == watched:
@@ -113,7 +115,9 @@ def _usable(
             left.append(entry)
         elif revision is None:
             lost.append(f"{entry.revision} is gone")
+            gone += 1
         elif not revision.ready:
+            gone += 1
             lost.append(f"{entry.revision} is not ready" + (f" ({revision.reason})" if revision.reason else ""))
         elif revision.fingerprint and revision.fingerprint in known_bad:
             lost.append(f"{entry.revision} is known to be bad")
@@ -121,7 +125,8 @@ def _usable(
             left.append(entry)
     remaining = sum(s.percent for s in left)
     if remaining * 2 < sum(s.percent for s in target.shares) or not left:
-        return Refuse(f"the target {target} cannot serve: {listing(lost)}"), ""
+        nothing = 0 < gone == len(target.shares)
+        return Refuse(f"the target {target} cannot serve: {listing(lost)}", gone=nothing), ""
     if revisions is None:
         lost.append("its revisions could not be read, so Cloud Run itself decides whether they can serve")
     return Split(tuple(left)), listing(lost)

@@ -97,6 +97,8 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         doubt=event.doubt,
         schemas=event.schemas,
         past=event.past,
+        images=event.images,
+        snapshot=event.snapshot,
         rolled_back_before=event.rolled_back,
         verdicts=tuple(RuleState(since=event.at, reason=r.why_not or "no evidence yet") for r in rules.rules),
         probes={name: ProbeState(armed=name in armed) for name in (*policy.probes, *rules.journeys)},

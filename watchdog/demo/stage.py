@@ -81,6 +81,11 @@ class Stage:
         """The revision's full name."""
         return f"{self.service}-{name}"
 
+    def short(self, revision: str) -> str:
+        """The short name; `again` for one that the watchdog has deployed."""
+        name = revision.removeprefix(f"{self.service}-")
+        return "again" if name.startswith("wd-") else name
+
     async def deploy(self, name: str, *faults: Mapping[str, Any], wait: bool = True, **release: Any) -> Json:
         """Deploy a revision with a fault script; `release` as `POST /emulator/deploy` takes it."""
         body = {
@@ -128,6 +133,13 @@ class Stage:
         await self.world.emulator("POST", f"/emulator/revisions/{self.revision(name)}/condemn", {})
         self.teller.say(f"{self.revision(name)} is not Ready any more.")
 
+    async def delete(self, name: str) -> None:
+        """Somebody deletes a revision."""
+        project = self.policy["service"]["project"]
+        path = f"/v1/projects/{project}/locations/{self.regions[0]}/revisions/{self.revision(name)}"
+        await self.world.emulator("DELETE", path)
+        self.teller.say(f"{self.revision(name)} is deleted.")
+
     async def admin_fault(self, **fault: Any) -> None:
         """A fault of the Admin API, as `POST /emulator/admin-faults` takes it."""
         await self.world.emulator("POST", "/emulator/admin-faults", fault)
@@ -171,12 +183,12 @@ class Stage:
         """Short name → percent that Cloud Run serves, in the first region unless another is named."""
         found = (await self.world.emulator("GET", "/emulator/services"))["services"]
         service = next(s for s in found if (s["name"], s["region"]) == (self.service, region or self.regions[0]))
-        return {name.removeprefix(f"{self.service}-"): percent for name, percent in service["split"].items()}
+        return {self.short(name): percent for name, percent in service["split"].items()}
 
     async def writes(self) -> list[Json]:
         """The watchdog's traffic writes that took effect, oldest first."""
         log = await self.world.emulator("GET", "/emulator/admin-log")
-        return [w for w in log["writes"] if w["applied"]]
+        return [w for w in log["writes"] if w["applied"] and w["method"] == "PUT"]
 
     async def pages(self) -> list[Json]:
         """PagerDuty's triggers, oldest first: `at` and `title`."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import structlog
 
+from watchdog.core import redeploy, traffic, trial
 from watchdog.core import service as facts
-from watchdog.core import traffic, trial
 from watchdog.core import watch as folding
 from watchdog.core.events import Noticed, Opened, Resumed, TrafficSeen, Written
 from watchdog.core.journal import decode
@@ -364,6 +364,8 @@ class Keeper:
             ),
             facts.seen(now, written.after),
         )
+        if watch.target.source == redeploy.SOURCE:  # what was proven is gone, and this is the same again
+            await self.remember(facts.proven(now, written.after, f"watch {watch.id} deployed it again"))
         self._poll_now.set()
 
     def _pin_kind(self, watch: Watch) -> Split:
@@ -527,7 +529,8 @@ def _gave(watch: Watch, revision: str) -> bool:
         return watch.returning is not None and revision in watch.returning.targets
     if rollback.written_at is not None:
         return rollback.after.percent_of(revision) > 0
-    tried = rollback.step in {"trial", "back"} or trial.of_rollback(watch) is not None
+    made = watch.target.source == redeploy.SOURCE
+    tried = made or rollback.step in {"trial", "back"} or trial.of_rollback(watch) is not None
     return tried and revision in watch.target.split.revisions
 
 

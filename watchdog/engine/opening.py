@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from watchdog.core import multi_region, traffic
 from watchdog.core.author import Author
@@ -83,16 +84,17 @@ async def open_watch(
     safe = notice.rollback_safe and (found is None or found.rollback_safe)
     serves = state.split.percent_of(revision) > 0
     cutover = now if serves else None
-    (lags, notes), before, doubted = await asyncio.gather(
+    (lags, notes), before, doubted, (template, missing) = await asyncio.gather(
         metering.announce(tools, key, policy, PATIENCE_S),
         baselines.measure(tools, key, policy, revision=target.revision, until=now, patience_s=PATIENCE_S),
         doubt(),
+        _snapshot(tools, policy, key, target),
     )
     if notice.observe:
         policy = policy.model_copy(update={"rollback": policy.rollback.model_copy(update={"mode": "observe"})})
     refused = multi_region.why_not_automatic(policy, state)
     policy = multi_region.bounded(policy, state)
-    notes = [*([refused] if refused is not None else []), *notes]
+    notes = [*([refused] if refused is not None else []), *missing, *notes]
     left_out = unable(tools, policy)
     notes += [f"{check_words(name).capitalize()} is not run: {why}." for name, why in left_out.items()]
     notes += opening_notes.notes(
@@ -146,11 +148,27 @@ async def open_watch(
         rolled_back=state.rolled_back,
         trial=mark if policy.rollback.mode != "observe" else None,
         author=author_of(state),
+        images={r.name: r.image for r in revisions if r.name in {revision, *target.split.revisions} and r.image},
+        snapshot=template,
         schemas=_schemas(policy, revisions, {revision, *target.split.revisions}),
         doubt=doubted,
         link=f"{tools.page_url}/watches/{watch_id}" if tools.page_url else "",
         expected_version=_version(policy, found),
     )
+
+
+async def _snapshot(
+    tools: Tools, policy: Policy, key: ServiceKey, target: Target
+) -> tuple[Mapping[str, Any], list[str]]:
+    """The target's template, where the policy may deploy it again; and what to say where it cannot be had."""
+    if not policy.redeploy_image or policy.rollback.mode != "automatic" or not target.revision:
+        return {}, []
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            return await tools.traffic.snapshot(key, target.revision), []
+    except (TemporaryError, PermanentError, TimeoutError) as error:
+        why = f"could not be read ({error}), so it cannot be deployed again if it is gone when it is needed."
+        return {}, [f"The template of {target.revision} {why}"]
 
 
 def _schemas(policy: Policy, revisions: Sequence[RevisionState], concerned: Collection[str]) -> dict[str, str]:

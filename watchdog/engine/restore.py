@@ -11,11 +11,13 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
+from watchdog.core import redeploy as redeploying
 from watchdog.core import traffic, trial
 from watchdog.core.events import Writing, Written
 from watchdog.core.model import RevisionState, ServiceState, Split, TrialMark
 from watchdog.core.service import Service, bad_fingerprints, budget
 from watchdog.core.state import Watch
+from watchdog.engine import redeploy
 from watchdog.engine.tools import Tools
 from watchdog.errors import ConflictError, PermanentError, TemporaryError
 
@@ -83,6 +85,11 @@ class Restorer:
         mark = state.trial_of(watch.revision)
         if self.step == "back":
             return await self._put_back(state, revisions or (), mark)
+        if self.step == "redeploy":
+            self.before = state.split
+            result, reason = await redeploy.ready(self.tools, watch, state)
+            after = redeploying.goal(watch) if result == "redeployed" else None
+            return self._written(result, reason, after=after)
         if self.step == "trial" and mark is not None:
             self.before = mark.before
             return self._written("trial", self._already(), after=mark.after)
@@ -102,6 +109,9 @@ class Restorer:
                 return self._written("done", self._already(), after=state.split)
             return self._written(verdict.result, verdict.reason)
         if isinstance(verdict, traffic.Refuse):
+            self.before = state.split
+            if verdict.gone:
+                return self._over_budget(now) or self._written("gone", verdict.reason)
             return self._written("refused", verdict.reason)
         self.before = state.split
         refused = self._over_budget(now)
@@ -124,7 +134,7 @@ class Restorer:
 
     @property
     def step(self) -> str:
-        """What is to be written: `trial`, `whole` or `back`."""
+        """What is to be written: `trial`, `whole`, `back` or `redeploy`."""
         return self.watch.rollback.step if self.watch.rollback is not None else "whole"
 
     @property

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from watchdog.core import redeploy
 from watchdog.core import watch as folding
 from watchdog.core.commands import Announce, Command, Notify, Restore, Scale
 from watchdog.core.escalation import concerns
@@ -305,7 +306,8 @@ class WatchRunner:
             _log.warning("powerless", watch=self.watch.id)
             return
         trigger = self.watch.rollback.trigger.criterion if self.watch.rollback else "operator"
-        result = "refused" if written.result == "put_back" else written.result
+        unmoved = written.result == "put_back" or (written.result == "gone" and not redeploy.allowed(self.watch))
+        result = "refused" if unmoved else written.result
         if result in {"done", "refused", "failed", "observed"}:
             name = self.watch.deploy.service.name
             self.tools.metrics.rollbacks_total.labels(name, rollback_trigger(trigger), result).inc()

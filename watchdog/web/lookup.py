@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from watchdog.core.journal import public
 from watchdog.core.model import ServiceKey
 from watchdog.core.text import iso
 from watchdog.ports import Record, WatchRow
@@ -92,7 +93,7 @@ def event(record: Record) -> Mapping[str, Any]:
         "seen_at": iso(record.seen_at),
         "kind": record.kind,
         "schema": record.schema,
-        "body": record.body,
+        "body": public(record.kind, record.body),
         "late": record.late,
     }
 
