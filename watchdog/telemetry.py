@@ -162,7 +162,7 @@ PROBE_REASONS: Final = (
 NOTIFICATION_KINDS: Final = (
     "opened", "window", "warning", "warning_cleared", "decision", "held", "approval", "rolled_back",
     "rollback_failed", "not_recovered", "recovered", "passed", "unverified", "superseded", "overridden", "blind",
-    "promoted", "note", "test",
+    "promoted", "observed", "note", "test",
 )  # fmt: skip
 
 _LATENESS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)

@@ -47,12 +47,15 @@ def status(watch: str | None, *, as_json: bool) -> int:
     settings = settings_of_environment()
     if watch is not None:
         return answered(lambda: _show(_watch(settings, watch), as_json=as_json), as_json=as_json)
-    return answered(lambda: _list(_watches(settings, only_open=True), as_json=as_json), as_json=as_json)
+    return answered(lambda: _list(settings, as_json=as_json), as_json=as_json)
 
 
-def _list(rows: Sequence[View], *, as_json: bool) -> int:
+def _list(settings: "Settings", *, as_json: bool) -> int:
+    rows = _watches(settings, only_open=True)
+    observing = any(row.get("mode") == "observe" for row in rows)
+    before = _watches(settings, only_open=False) if observing else ()
     if as_json:
-        echo_json({"watches": rows})
+        echo_json({"watches": rows, **_observed_json(before)})
         return OK
     if not rows:
         click.echo("No watch is open. `watchdog history` shows the deploys of the past.")
@@ -75,7 +78,27 @@ def _list(rows: Sequence[View], *, as_json: bool) -> int:
             for row in rows
         ],
     )
+    _echo_observed(before)
     return OK
+
+
+def _observed_json(watches: Sequence[View]) -> dict[str, Any]:
+    """By service: what automatic would have done in the watches that only observed, where there were enough."""
+    from watchdog.core.observed import as_json, by_service  # noqa: PLC0415 - after --help was asked for
+
+    found = {name: as_json(one) for name, one in by_service(watches).items()}
+    return {"observed": found} if found else {}
+
+
+def _echo_observed(watches: Sequence[View]) -> None:
+    """The same for people."""
+    from watchdog.core.observed import advice, by_service, lines, sentence  # noqa: PLC0415
+
+    for service, found in by_service(watches).items():
+        click.echo(f"\n{service}: {sentence(found)}")
+        for watch, proof in lines(found):
+            click.echo(f"  {watch}  {proof}")
+        click.echo(f"  {advice(found)}")
 
 
 def _show(view: View, *, as_json: bool) -> int:
@@ -158,6 +181,9 @@ def history(
       unclear  nobody can tell; takes back what was said before
     A watch may be marked again: the last word counts, the journal keeps all.
 
+    After ten watches in observe mode it says what automatic would have done,
+    and by the marks how often that was right.
+
     \b
     Examples: watchdog history barq-fleet-api
               watchdog history --mark w7f3k2 wrong --reason "the database"
@@ -178,9 +204,10 @@ def history(
     def act() -> int:
         from watchdog.core.history import as_csv, as_markdown, deploy  # noqa: PLC0415
 
-        rows = [deploy(row) for row in _watches(settings, only_open=False, service=service)[:limit]]
+        watches = _watches(settings, only_open=False, service=service)
+        rows = [deploy(row) for row in watches[:limit]]
         if as_json:
-            echo_json({"deploys": rows})
+            echo_json({"deploys": rows, **_observed_json(watches)})
         elif form != "table":
             click.echo((as_csv if form == "csv" else as_markdown)(rows), nl=False)
         elif not rows:
@@ -191,6 +218,7 @@ def history(
                 {**row, "date": _minute(row["date"]), "marked": (row["mark"] or {}).get("mark", "")} for row in rows
             ]
             _echo_table(head, [[str(row[column] or "") for column in COLUMNS] for row in shown])
+            _echo_observed(watches)
         return OK
 
     return answered(act, as_json=as_json)

@@ -19,7 +19,7 @@ from watchdog.core.text import clock, span, when
 
 PAGERS: Final = frozenset({"pagerduty"})
 """Channels that wake somebody: they get incidents and changes only."""
-_QUIET: Final = frozenset({"opened", "window", "note", "promoted"})
+_QUIET: Final = frozenset({"opened", "window", "note", "promoted", "observed"})
 """Kinds that nobody has to know while they are good news."""
 _ALWAYS: Final = frozenset({"rolled_back", "rollback_failed", "not_recovered", "escalation", "reminder", "test"})
 

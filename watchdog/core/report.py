@@ -2,7 +2,19 @@
 
 from typing import Any
 
-from watchdog.core import achieved, coverage, doubt, escalation, promotion, recovery, scaling, signoffs, trial, verdicts
+from watchdog.core import (
+    achieved,
+    coverage,
+    doubt,
+    escalation,
+    observed,
+    promotion,
+    recovery,
+    scaling,
+    signoffs,
+    trial,
+    verdicts,
+)
 from watchdog.core.catalogue import JOURNEY_PREFIX, Family
 from watchdog.core.model import Verdict
 from watchdog.core.rules import Rule
@@ -37,6 +49,8 @@ def view(watch: Watch) -> dict[str, Any]:
         "reason": watch.reason,
         "mode": doubt.mode(watch),
         "doubt": doubt.sentence(watch),
+        "known_bad": watch.known_bad,
+        "would_roll_back": observed.said([d.reason for d in watch.decisions]),
         "policy_hash": watch.policy_hash,
         "opened_at": iso(watch.opened_at),
         "cutover_at": iso(watch.cutover_at),

@@ -63,6 +63,8 @@ class Service:
 
     heartbeats: Mapping[str, float] = field(default_factory=dict)
     """Job → when it pinged last."""
+    summed_up: bool = False
+    """Whether it was said what automatic would have done in the watches that only observed."""
     preflights: Preflights = field(default_factory=Preflights)
     """Whether a rollback could be written, as it was tested last."""
 
@@ -76,7 +78,7 @@ class Service:
         return any(split.same_traffic(p) for p in self.proven)
 
 
-def fold(service: Service, fact: Fact) -> Service:  # noqa: PLR0911 - one case a kind
+def fold(service: Service, fact: Fact) -> Service:  # noqa: C901, PLR0911, PLR0912 - one case a kind
     """The service after one more fact. Unknown kinds of later versions change nothing."""
     b = fact.body
     match fact.kind:
@@ -111,6 +113,8 @@ def fold(service: Service, fact: Fact) -> Service:  # noqa: PLR0911 - one case a
             return replace(service, pinned=None, release_on_next=False)
         case "probes_seen":
             return replace(service, armed=dict(b["armed"]), sick=frozenset(b["sick"]))
+        case "summed_up":
+            return replace(service, summed_up=True)
         case "preflighted":
             now = remembered(service.preflights, fact.at, passed=bool(b["passed"]), problems=tuple(b["problems"]))
             return replace(service, preflights=now)
@@ -187,6 +191,11 @@ def tried(at: float, *, revision: str) -> Fact:
 def probes_seen(at: float, *, armed: Mapping[str, str], sick: Iterable[str]) -> Fact:
     """What the probes said between watches."""
     return Fact(at=at, kind="probes_seen", body={"armed": dict(armed), "sick": sorted(sick)})
+
+
+def summed_up(at: float, *, watches: int) -> Fact:
+    """It was said what automatic would have done in so many watches that only observed."""
+    return Fact(at=at, kind="summed_up", body={"watches": watches})
 
 
 def preflighted(at: float, *, passed: bool, problems: Iterable[str], by: str) -> Fact:

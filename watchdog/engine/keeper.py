@@ -26,6 +26,7 @@ from watchdog.engine.discovery import Discovery
 from watchdog.engine.idle import IdleProbing
 from watchdog.engine.journalist import Journalist
 from watchdog.engine.letters import LETTERS_EVERY_S, Letters
+from watchdog.engine.observing import Observing
 from watchdog.engine.opening import Notice, author_of, open_watch, revisions_of
 from watchdog.engine.pin import Pin
 from watchdog.engine.runner import Hooks, WatchRunner
@@ -33,7 +34,7 @@ from watchdog.engine.tagging import Tagger
 from watchdog.engine.tools import Tools
 from watchdog.engine.trust import Trust
 from watchdog.errors import LeaseLostError, TemporaryError, WatchdogError
-from watchdog.ports import NewEvent, WatchRow
+from watchdog.ports import Delivery, NewEvent, WatchRow
 
 FLUSH_S = 30.0
 """How long a foreground `watch` waits at its end for a store that is away; a daemon has all the time there is."""
@@ -59,6 +60,7 @@ class Keeper:
     pin: Pin = field(init=False)
     idle: IdleProbing = field(init=False)
     trust: Trust = field(init=False)
+    observing: Observing = field(init=False)
     state: ServiceState | None = None
     standby: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it is known whether this process owns the service."""
@@ -90,6 +92,7 @@ class Keeper:
         self.pin = Pin(self)
         self.idle = IdleProbing(self)
         self.trust = Trust(self)
+        self.observing = Observing(self)
 
     @property
     def stream(self) -> str:
@@ -176,8 +179,14 @@ class Keeper:
             service = facts.fold(service, Fact(at=record.at, kind=record.kind, body=record.body))
         self.service = service
 
-    async def remember(self, *new: Fact, letters: Sequence[int] = (), watch: WatchRow | None = None) -> None:
-        """Fold facts in and journal them; `watch` is a read model that changes with them."""
+    async def remember(
+        self,
+        *new: Fact,
+        letters: Sequence[int] = (),
+        watch: WatchRow | None = None,
+        deliveries: Sequence[Delivery] = (),
+    ) -> None:
+        """Fold facts in and journal them; `watch` is a read model that changes with them, `deliveries` tell of them."""
         async with self._facts:
             for fact in new:
                 self.service = facts.fold(self.service, fact)
@@ -185,7 +194,7 @@ class Keeper:
                 raise LeaseLostError(f"{self.key} is not kept by this process")
             now = self.tools.clock.now()
             rows = [NewEvent(at=f.at, seen_at=now, kind=f.kind, schema=facts.SCHEMA, body=f.body) for f in new]
-            await self._journalist.append(rows, letters=letters, watch=watch)
+            await self._journalist.append(rows, letters=letters, watch=watch, deliveries=deliveries)
 
     def refuse_if_behind(self, why: str) -> None:
         """Raise `TemporaryError` while facts wait for a store that is away."""
@@ -276,6 +285,7 @@ class Keeper:
             await runner.run()
             if not runner.watch.open and runner.watch.rules.policy.rollback.tag:
                 await self.tagger.clear(runner.watch, self.owns)
+            await self.observing.ended(runner.watch)
         except Exception:  # noqa: BLE001 - supervision: said, and the rest goes on
             _log.exception("watch_crashed", watch=runner.watch.id)
             runner.journalist.lost.set()  # its lease runs out; the next resume folds the journal afresh
