@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.core.watches import T0, fails, opening, regular, sampled
 from watchdog.core.events import (
     Event,
+    FellElsewhere,
     Lag,
     Noticed,
     Opened,
@@ -150,6 +151,7 @@ events: dict[str, st.SearchStrategy[Event]] = {
     "instances_scaled": st.builds(
         Scaled, at=at, result=text, reason=text, before=st.integers(0, 99), after=st.integers(0, 99), command=text
     ),
+    "fell_elsewhere": st.builds(FellElsewhere, at=at, region=text, watch=text, proof=text),
     "watch_resumed": st.builds(Resumed, at=at, down_since=at),
     "ticked": st.builds(Ticked, at=at),
     "trusted": st.builds(Trusted, at=at),

@@ -223,6 +223,16 @@ class Scaled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FellElsewhere:
+    """The very release that is watched was rolled back on proof in another region, by the watch of this id."""
+
+    at: float
+    region: str
+    watch: str
+    proof: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
     """The watch goes on after its process was away since `down_since`."""
 
@@ -255,6 +265,7 @@ Event = (
     | Writing
     | Written
     | Scaled
+    | FellElsewhere
     | Resumed
     | Trusted
     | Ticked

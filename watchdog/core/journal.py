@@ -13,6 +13,7 @@ from watchdog.core import origins
 from watchdog.core.author import Author
 from watchdog.core.events import (
     Event,
+    FellElsewhere,
     Lag,
     Noticed,
     Opened,
@@ -58,6 +59,7 @@ KINDS: Mapping[type, str] = {
     Writing: "traffic_writing",
     Written: "traffic_written",
     Scaled: "instances_scaled",
+    FellElsewhere: "fell_elsewhere",
     Resumed: "watch_resumed",
     Trusted: "trusted",
     Ticked: "ticked",
@@ -69,8 +71,9 @@ UPCASTERS: Mapping[tuple[str, int], Callable[[Mapping[str, Any]], Mapping[str, A
 """(kind, schema) → the body one schema newer. Empty while every kind is at its first schema."""
 
 
-_Plain = type[Signalled] | type[Operated] | type[Scaled] | type[Resumed] | type[Trusted] | type[Ticked]
-_PLAIN: Mapping[str, _Plain] = {KINDS[e]: e for e in (Signalled, Operated, Scaled, Resumed, Trusted, Ticked)}
+_PLAIN: Mapping[str, Callable[..., Event]] = {
+    KINDS[made]: made for made in (Signalled, Operated, Scaled, FellElsewhere, Resumed, Trusted, Ticked)
+}
 """Events of plain values only: their bodies are their fields."""
 
 
@@ -348,7 +351,7 @@ def encode(event: Event) -> tuple[str, int, dict[str, Any]]:
                 "rollback_safe": event.rollback_safe,
                 "previous": encode_split(event.previous),
             }
-        case Signalled() | Operated() | Scaled() | Resumed() | Ticked() | Trusted():  # plain values only
+        case Signalled() | Operated() | Scaled() | FellElsewhere() | Resumed() | Ticked() | Trusted():  # plain values
             body = {f.name: getattr(event, f.name) for f in fields(event) if f.name != "at"}
     return kind, SCHEMA[kind], body
 

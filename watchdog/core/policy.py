@@ -223,6 +223,8 @@ class RollbackConfig(_Value):
     per_day: int = 3
     verify_for_s: float = 600.0
     approve_within_s: float = 900.0
+    scope: Literal["region", "all"] = "region"
+    """Whether proof in one region rolls the same release back in the policy's other regions too."""
     tag: bool = False
     """Whether both revisions are tagged for the time of the watch."""
     schema_label: str | None = None

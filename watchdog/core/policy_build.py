@@ -27,7 +27,6 @@ from watchdog.core.policy import (
 from watchdog.core.policy_beyond import misplaced, scale_up_of
 from watchdog.core.policy_checks import edge_of, jobs_of, notes_of, version_of
 from watchdog.core.policy_grammar import (
-    RESERVED_ROLLBACK,
     RESERVED_TOP,
     AlertFile,
     AlphaFile,
@@ -289,11 +288,8 @@ def _tables(file: Mapping[str, object], compiler: RowCompiler, findings: Finding
 def _rollback(value: object, compiler: RowCompiler, findings: Findings) -> RollbackConfig:
     path: Path = ("rollback",)
     values = mapped(value, path, findings)
-    for key in values:
-        if key in RESERVED_ROLLBACK:
-            findings.warning((*path, key), _RESERVED)
     moved = misplaced(values, path, findings)
-    plain = {k: v for k, v in values.items() if k not in {*RESERVED_ROLLBACK, *moved, "immediately_if"}}
+    plain = {k: v for k, v in values.items() if k not in {*moved, "immediately_if"}}
     read = RollbackFile.read(plain, path, findings)
     place = (*path, "immediately_if")
     for index, item in enumerate(listed(values.get("immediately_if"), place, findings)):
@@ -311,6 +307,7 @@ def _rollback(value: object, compiler: RowCompiler, findings: Findings) -> Rollb
         "per_day": read.per_day,
         "verify_for_s": read.verify_for,
         "approve_within_s": read.approve_within,
+        "scope": read.scope,
         "tag": read.tag,
         "schema_label": read.schema_label,
         "impersonate": read.impersonate,

@@ -43,7 +43,6 @@ from watchdog.core.policy_section import EditorSchema, Section
 
 RESERVED_TOP = ("logs", "database_rollback")
 """Keys that a later version gives a meaning; until then they load with a warning."""
-RESERVED_ROLLBACK = ("scope",)
 
 
 def _windows(value: object) -> tuple[Window, ...]:
@@ -266,6 +265,8 @@ class RollbackFile(Section):
     """How long recovery may take to be proven; 10m by default."""
     approve_within: Length | None = None
     """How long `approve` waits for a person; 15m by default."""
+    scope: Annotated[str, *choice("region", "all")] | None = None
+    """`all`: proof in one region rolls the same release back in the others too; `region` by default."""
     tag: bool | None = None
     """Whether both revisions get a tag for the time of the watch; false by default."""
     schema_label: LabelName | None = None
@@ -370,11 +371,6 @@ def json_schema() -> dict[str, Any]:
     alpha = schema["properties"]["alpha"]
     share = {key: alpha.pop(key) for key in ("type", "pattern", "examples")}
     alpha["anyOf"] = [share, AlphaFile.model_json_schema(schema_generator=EditorSchema)]
-    _reserve(schema["properties"], RESERVED_TOP)
-    _reserve(schema["$defs"]["RollbackFile"]["properties"], RESERVED_ROLLBACK)
+    for word in RESERVED_TOP:
+        schema["properties"][word] = {"description": "Reserved for a later version; has no effect yet."}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Watchdog policy"}
-
-
-def _reserve(properties: dict[str, Any], words: tuple[str, ...]) -> None:
-    for word in words:
-        properties[word] = {"description": "Reserved for a later version; has no effect yet."}

@@ -203,6 +203,9 @@ def _rollback_cells(policy: Policy) -> list[tuple[str, ...]]:
         cells.append(("writes as", r.impersonate))
     if r.mode == "approve":
         cells.append(("approval", f"within {format_duration(r.approve_within_s)}"))
+    if len(policy.service.regions) > 1:
+        everywhere = "all: proof in one region rolls the same release back in the others too"
+        cells.append(("scope", everywhere if r.scope == "all" else "region: only the region where it was proven"))
     errors, latency = format_duration(policy.cold_start.errors_s), format_duration(policy.cold_start.latency_s)
     return [
         *cells,

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from math import inf
 
-from watchdog.core import author, decide, messages, redeploy, scaling, trial
+from watchdog.core import author, decide, messages, redeploy, scaling, spread, trial
 from watchdog.core.catalogue import Family, check_words
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed, TrafficSeen, Writing, Written
@@ -46,6 +46,7 @@ def _page_begun(step: Step, after: Split, trouble: str) -> None:
         todo = "Wait for the result. `watchdog rollback` moves all of it now, `watchdog hold` puts it back."
     else:
         did, todo = f"Moving traffic to {goal} now.", "Wait for the result, which follows within seconds."
+    did += spread.follow(watch)
     step.open_incident(title, criterion=trigger.criterion)
     step.notify(
         messages.body(

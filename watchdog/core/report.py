@@ -69,6 +69,7 @@ def view(watch: Watch) -> dict[str, Any]:
         "journeys": [_journey(watch, name) for name in watch.rules.policy.journeys],
         "signoffs": signoffs.view(watch),
         "rollback": _rollback(watch),
+        "elsewhere": {"region": watch.elsewhere.region, "watch": watch.elsewhere.watch} if watch.elsewhere else None,
         "trial": _trial(watch),
         "scalings": scaling.view(watch),
         "hold": {"reason": watch.hold.reason, "since": iso(watch.hold.since), "kind": watch.hold.kind}

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from watchdog.core.beyond import Scaling
 from watchdog.core.compare import Arm
 from watchdog.core.cover import Cover
-from watchdog.core.events import Target
+from watchdog.core.events import FellElsewhere, Target
 from watchdog.core.load import NO_LOAD, Load
 from watchdog.core.model import Action, Deploy, Outcome, Split, State, Tag, Verdict, Window, tags_by_revision
 from watchdog.core.origins import Past, Seen
@@ -378,6 +378,10 @@ class Watch:
     """By source, check and revision: who was behind the bad requests lately."""
     told_callers: Mapping[str, float] = field(default_factory=dict)
     """Who was named as the one caller, and when last."""
+    elsewhere: FellElsewhere | None = None
+    """That the release was rolled back in another region, where that counts here."""
+    spread: bool = False
+    """That was acted on."""
     streams: Mapping[tuple[str, str, str], Stream] = field(default_factory=dict)
     """By source, check and scope (a window's name for rows of `window_criteria`, else empty)."""
     slots_due: float = inf

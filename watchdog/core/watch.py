@@ -28,6 +28,7 @@ from watchdog.core import (
     operators,
     recovery,
     scaling,
+    spread,
     trial,
     trust,
     versus,
@@ -37,6 +38,7 @@ from watchdog.core.commands import Command
 from watchdog.core.decide import Step
 from watchdog.core.events import (
     Event,
+    FellElsewhere,
     Noticed,
     Opened,
     Operated,
@@ -196,6 +198,7 @@ def advance(watch: Watch, event: Event) -> tuple[Watch, tuple[Command, ...]]:
         alarms.act(step, evaluate.judge(draft, at))
         _apply(step, event)
         alarms.pursue(step)
+        spread.pursue(step)
         alarms.catch_up(step)
         scaling.follow(step)
         _follow(step, watch)
@@ -222,9 +225,7 @@ def replay(events: Iterable[Event]) -> tuple[Watch | None, list[Command]]:
 def _apply(step: Step, event: Event) -> None:
     match event:
         case Sampled():
-            for sample in event.samples:
-                _sample(step, sample)
-            capacity.again(step)
+            _sampled(step, event)
         case Probed():
             _probed(step, event)
         case TrafficSeen():
@@ -235,6 +236,8 @@ def _apply(step: Step, event: Event) -> None:
             alarms.signal(step, event)
         case Operated():
             operators.operate(step, event)
+        case FellElsewhere():
+            spread.fell(step, event)
         case Writing():
             recovery.writing(step, event)
         case Written():
@@ -246,8 +249,12 @@ def _apply(step: Step, event: Event) -> None:
             step.note("resumed", f"The watchdog was away for {away}; the gap counts as not covered.")
             step.announce("watch_resumed", away_s=round(event.at - event.down_since, 3))
             hard_down.taken_up(step)
-        case _:
-            pass
+
+
+def _sampled(step: Step, event: Sampled) -> None:
+    for sample in event.samples:
+        _sample(step, sample)
+    capacity.again(step)
 
 
 def _beside(step: Step, event: Trusted | Scaled) -> None:

@@ -19,7 +19,6 @@ from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Split, 
 from watchdog.core.policy import Policy
 from watchdog.core.service import Fact, Service
 from watchdog.core.state import Watch
-from watchdog.engine import regions
 from watchdog.engine import runner as running
 from watchdog.engine.clock import wait_for_event
 from watchdog.engine.discovery import Discovery
@@ -29,6 +28,7 @@ from watchdog.engine.letters import LETTERS_EVERY_S, Letters
 from watchdog.engine.observing import Observing
 from watchdog.engine.opening import Notice, author_of, open_watch, revisions_of
 from watchdog.engine.pin import Pin
+from watchdog.engine.regions import ASK_EVERY_S, Regions
 from watchdog.engine.runner import Hooks, WatchRunner
 from watchdog.engine.tagging import Tagger
 from watchdog.engine.tools import Tools
@@ -51,14 +51,15 @@ class Keeper:
     key: ServiceKey
     discovery: Discovery
     discover: bool = True
-    joining: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Shared by the regions of a policy: two that see a release at once must not both be its first."""
+    regions: Regions | None = None
+    """The policy's regions, shared by their keepers; by itself where nobody shares them."""
     runners: dict[str, WatchRunner] = field(default_factory=dict)
     service: Service = field(init=False)
     tagger: Tagger = field(init=False)
     letters: Letters = field(init=False)
     pin: Pin = field(init=False)
     idle: IdleProbing = field(init=False)
+    around: Regions = field(init=False)
     trust: Trust = field(init=False)
     observing: Observing = field(init=False)
     state: ServiceState | None = None
@@ -91,6 +92,8 @@ class Keeper:
         self.letters = Letters(self)
         self.pin = Pin(self)
         self.idle = IdleProbing(self)
+        self.around = self.regions or Regions(self.tools, self.policy)
+        self.around.keepers.append(self)
         self.trust = Trust(self)
         self.observing = Observing(self)
 
@@ -142,6 +145,8 @@ class Keeper:
                 group.create_task(self._forever(self.letters.hand_out, LETTERS_EVERY_S), name=f"letters/{self.key}")
                 group.create_task(self._forever(self.letters.carry_out, LETTERS_EVERY_S), name=f"orders/{self.key}")
                 group.create_task(self._poll(), name=f"traffic/{self.key}")
+                if self.around.several:
+                    group.create_task(self._forever(self._hear, ASK_EVERY_S), name=f"regions/{self.key}")
                 group.create_task(self.trust.keep(), name=f"trust/{self.key}")
                 if self.discover:
                     group.create_task(self.idle.arm(), name=f"arm/{self.key}")
@@ -258,6 +263,13 @@ class Keeper:
         )
         await self._on_written(watch, written)
 
+    async def _hear(self) -> None:
+        """Tell the watches what has become of their release in other regions."""
+        found = await self.around.ask([r.watch for r in self.runners.values()])
+        for watch_id, event in found.items():
+            if (runner := self.runners.get(watch_id)) is not None:
+                runner.put(event)
+
     def _runner(self, watch: Watch, journalist: Journalist, first: Any) -> WatchRunner:
         hooks = Hooks(
             service=lambda: self.service,
@@ -329,8 +341,8 @@ class Keeper:
                 sick=tuple(self.service.sick),
                 doubt=self.trust.at_opening,
             )
-            async with self.joining:
-                opening = await regions.joined(self.tools, self.policy, opening)
+            async with self.around.joining:
+                opening = await self.around.joined(opening)
                 watch, first = running.start(opening)
                 lease = await self._acquire(f"watch/{watch.id}")
                 if lease is None:

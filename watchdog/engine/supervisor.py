@@ -15,6 +15,7 @@ from watchdog.engine.discovery import Discovery
 from watchdog.engine.idle import IDLE_PROBES_EVERY_S
 from watchdog.engine.keeper import Keeper
 from watchdog.engine.probing import watch_lateness
+from watchdog.engine.regions import Regions
 from watchdog.engine.tools import Tools
 from watchdog.errors import TemporaryError
 
@@ -42,7 +43,7 @@ class Supervisor:
         keys = [key for policy in self.policies for key in policy.service.keys]
         discovery = Discovery(self.tools.clock, self.tools.traffic, keys)
         for policy in self.policies:
-            joining = asyncio.Lock()
+            regions = Regions(self.tools, policy)
             for key in policy.service.keys:
                 self.keepers[key] = Keeper(
                     tools=self.tools,
@@ -50,7 +51,7 @@ class Supervisor:
                     key=key,
                     discovery=discovery,
                     discover=self.discover,
-                    joining=joining,
+                    regions=regions,
                 )
         self.auditor = Auditor(tools=self.tools, keepers=list(self.keepers.values()), ready=self.ready, beat=self.beat)
 
