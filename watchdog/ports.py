@@ -122,6 +122,8 @@ class MetricQuery:
     about: About = field(default_factory=About)
     past: bool = False
     """It asks what was before the deploy: a source that only knows what is now has nothing to say."""
+    extra: tuple[str, ...] = ()
+    """Metrics to read beside what rows read, which a source otherwise leaves out because they cost."""
     control: bool = False
     """It is about the revision that the watched one is compared with: what belongs to no revision was asked already."""
 

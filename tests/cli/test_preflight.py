@@ -172,3 +172,23 @@ async def test_a_service_that_spans_regions_is_not_ready_for_automatic(command: 
         assert code == 11
         assert found["mode"]["state"] == "problem"
         assert "acts as approve" in found["mode"]["detail"]
+
+
+async def test_how_cold_the_target_is_and_what_that_costs_is_said(command: list[str], tmp_path: Path) -> None:
+    async with running_cloud(sample_period_s=1.0, ingest_delay_s=31.0) as cloud:
+        old = cloud.service.latest_ready
+        new = (await cloud.deploy(image="us-docker.pkg.dev/barq-fleet/api/api:2.0.0", usage={"instances": 6})).name
+        now = clock.now()
+        for back_s in range(20, 60):
+            serve(cloud, ended_at=now - back_s)
+        cloud.emulator.director.use(new, {"instances": 6, "since": now - 90.0})
+        control = cloud.emulator.endpoints()["control"]
+        labels = {"service_name": cloud.service.key.name, "location": "us-central1", "revision_name": old}
+        script = {"metric": "run.googleapis.com/container/startup_latencies", "resource": labels, "value": 3000.0}
+        async with cloud.http.put(f"{control}/emulator/monitoring/series", json=script) as answer:
+            assert answer.status == 204, await answer.text()
+        _, found, said = await preflight(cloud, command, tmp_path)
+    told = found["target's instances"]
+    assert told["state"] == "ok", said
+    assert told["detail"].startswith("target cold: about 6 instances × 3"), said
+    assert "warmed with 6 requests at a time, 5 s at most" in told["detail"]

@@ -82,6 +82,7 @@ class TestDescriptors:
         assert pages == [
             ["cpu/utilizations", "instance_count", "max_request_concurrencies"],
             ["memory/utilizations", "network/received_bytes_count", "network/sent_bytes_count"],
+            ["startup_latencies"],
         ]
 
     async def test_with_active_only_appear_once_there_is_data(self, world: World) -> None:

@@ -15,6 +15,7 @@ from watchdog.core.model import Action, Failed, Missing, Passed, Sample, Severit
 from watchdog.core.policy import JourneyConfig
 from watchdog.core.probing import OwnRequest, ProbeAnswer, Role
 from watchdog.core.rules import PROBE_SOURCE, Rule
+from watchdog.core.starting import may_be_starting
 from watchdog.core.state import Confirmation, ProbeState, Revival, Trigger, Watch
 from watchdog.core.text import share, span
 
@@ -50,7 +51,7 @@ def regular(step: Step, event: Probed) -> list[evaluate.Alarm]:
             start=event.scheduled_at,
             end=event.scheduled_at + event.slot_s,
             seen=event.at,
-            evidence=answer.evidence,
+            evidence=Missing("starting") if may_be_starting(watch, event, answer) else answer.evidence,
         ),
     )
     asks = answer.failed or denied.asks(watch, event.probe, answer)

@@ -27,6 +27,8 @@ class Ask:
     purpose: Purpose
     every_s: float
     since: float = 0.0
+    at_once: int = 1
+    """So many requests at a time, whose worst answer counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +112,14 @@ def _confirming(watch: Watch) -> set[Ask]:
 
 
 def _warming(watch: Watch) -> set[Ask]:
-    if watch.warming is None or watch.rollback is not None:
+    """With every probe while an alarm of counts waits for it; with one beside a confirmation, which waits not."""
+    if watch.rollback is not None:
         return set()
-    since = watch.warming.until - watch.rules.policy.rollback.warm_s
-    return {Ask(name, Role.CONTROL, Purpose.WARM, 1.0, since) for name in warming.names(watch)}
+    names, at_once = warming.names(watch), warming.size(watch)
+    if watch.warming is not None:
+        since = watch.warming.until - watch.rules.policy.rollback.warm_s
+        return {Ask(n, Role.CONTROL, Purpose.WARM, 1.0, since, at_once if n == names[0] else 1) for n in names}
+    proving = [c for c in watch.confirmations.values() if watch.armed(c.probe)]
+    if at_once == 1 or not proving or not names or watch.tag_url(Role.CONTROL) is None:
+        return set()
+    return {Ask(names[0], Role.CONTROL, Purpose.WARM, 1.0, proving[0].failed_at, at_once)}

@@ -441,6 +441,8 @@ class Watch:
     blind_at: float = inf
     """No check's silence has to be paged before this; it is looked at again then."""
     notes: tuple[str, ...] = ()
+    instances_before: float = 0.0
+    """How many instances served before the deploy; 0 where nobody could say."""
     expected_per_s: float | None = None
     """Requests a second before the deploy, with which the frontier was reckoned at the opening."""
     decisions: tuple[Decision, ...] = ()

@@ -13,6 +13,10 @@ from watchdog.core.probing import ProbeAnswer, Role
 from watchdog.core.state import Trigger, Warming, Watch
 
 KEEP = 5
+INSTANCES = "instances"
+"""The metric that says how many the target needs: as many as served before the deploy."""
+MOST = 20
+"""Requests at a time with which the target is warmed, at most."""
 LEAST = 2
 """Failures for the same reason before the target counts as sick."""
 
@@ -21,6 +25,12 @@ def names(watch: Watch) -> tuple[str, ...]:
     """The probes that the target is asked: the critical ones that can pass at all, and that follow its tag."""
     probes = watch.rules.policy.probes
     return tuple(n for n, p in probes.items() if p.critical and p.url is None and watch.armed(n))
+
+
+def size(watch: Watch) -> int:
+    """How many requests at a time warm the target: one for each instance that served before the deploy, at most `MOST`,
+    since each request that finds no free instance starts one."""
+    return max(1, min(MOST, round(watch.instances_before)))
 
 
 def start(step: Step, trigger: Trigger) -> None:

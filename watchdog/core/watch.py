@@ -106,6 +106,7 @@ def opened(event: Opened) -> tuple[Watch, tuple[Command, ...]]:
         probes={name: ProbeState(armed=name in armed) for name in (*policy.probes, *rules.journeys)},
         notes=notes,
         expected_per_s=event.baselines.get(frontier.RATE) or None,
+        instances_before=event.baselines.get(warming.INSTANCES, 0.0),
     )
     watch.settles_s = coverage.slowest_lag(watch)
     step = Step(watch, now=event.at)

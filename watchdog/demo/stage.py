@@ -179,6 +179,11 @@ class Stage:
         service = next(s for s in found if (s["name"], s["region"]) == (self.service, self.regions[0]))
         return int(service["annotations"].get("run.googleapis.com/maxScale", 0))
 
+    async def requests(self, name: str) -> list[Json]:
+        """Every request that a revision answered, oldest first."""
+        found = (await self.world.emulator("GET", "/emulator/requests?since=0"))["requests"]
+        return [r for r in found if r["revision"] == self.revision(name)]
+
     async def split(self, region: str = "") -> dict[str, int]:
         """Short name → percent that Cloud Run serves, in the first region unless another is named."""
         found = (await self.world.emulator("GET", "/emulator/services"))["services"]

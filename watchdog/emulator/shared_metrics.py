@@ -73,6 +73,7 @@ SCRIPTED: Mapping[str, Metric] = {
         _metric(_REDIS + "stats/reject_connections_count", _D, _INT, "1", REDIS, _ROLE),
         _metric(PREFIX + "container/network/received_bytes_count", _D, _INT, "By", None, _KIND),
         _metric(PREFIX + "container/network/sent_bytes_count", _D, _INT, "By", None, _KIND),
+        _metric(PREFIX + "container/startup_latencies", _D, _SPREAD, "ms", None),
     )
 }
 

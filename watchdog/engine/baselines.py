@@ -13,6 +13,7 @@ from watchdog.core.frontier import RATE
 from watchdog.core.model import Counts, Sample, ServiceKey, Value
 from watchdog.core.origins import PAST, Past
 from watchdog.core.policy import Policy
+from watchdog.core.warming import INSTANCES
 from watchdog.engine.tools import Tools
 from watchdog.errors import WatchdogError
 from watchdog.ports import MetricQuery, Source
@@ -60,6 +61,7 @@ async def measure(
         latency_limits_s=_limits(policy),
         policy=policy,
         past=True,
+        extra=(INSTANCES,),
     )
 
     async def ask(source: Source) -> Sequence[Sample]:
@@ -94,7 +96,7 @@ def _measured(answers: Sequence[Sequence[Sample]], relative: Sequence[str]) -> B
         read: dict[str, list[float]] = {}
         cut: dict[str, dict[int, tuple[float, float]]] = {}
         for s in samples:
-            if isinstance(s.evidence, Value) and s.check in {*relative, RATE}:
+            if isinstance(s.evidence, Value) and s.check in {*relative, RATE, INSTANCES}:
                 read.setdefault(s.check, []).append(s.evidence.x)
             elif isinstance(s.evidence, Counts) and s.check.startswith(PAST):
                 past.append(Past(s.check.removeprefix(PAST), s.start, s.end, s.evidence.origins))
@@ -108,6 +110,8 @@ def _measured(answers: Sequence[Sequence[Sample]], relative: Sequence[str]) -> B
             if total > counts.get(check, (0.0, 0.0))[1]:
                 counts[check], slots[check] = (sum(b for b, _ in mine.values()), total), list(mine.values())
     out = {m: _upper_median(v) if m in relative else sorted(v)[len(v) // 2] for m, v in values.items()}
+    if INSTANCES in values and INSTANCES not in relative:
+        out[INSTANCES] = values[INSTANCES][-1]  # as many as there are now, not as there used to be
     # The rule of three's upper end (3/n after no event), so that a quiet hour before the deploy does not make every
     # error afterwards an increase.
     out.update({m: (bad + 3.0) / n for m, (bad, n) in counts.items() if m in {*relative, RATE} and n >= LEAST})

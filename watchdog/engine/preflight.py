@@ -17,6 +17,7 @@ from watchdog.core.service import Service, bad_fingerprints
 from watchdog.core.text import listing
 from watchdog.engine import metering
 from watchdog.engine.backed_up import MOST_S, backed_up
+from watchdog.engine.coldness import cold
 from watchdog.engine.findings import Finding
 from watchdog.engine.opening import Notice, find_target
 from watchdog.engine.probing import Route, once_all, unable
@@ -76,7 +77,9 @@ async def _of_service(
     targets = list(_target(policy, service, state, revisions, watched, tools.clock.now()))
     probes, metrics = await asyncio.gather(_answers(tools, policy, state), _metrics(tools, policy, state, watched))
     stable = await steady(tools, policy, service, state, metrics.lags, metrics.samples)
-    return [*read, listed, *targets, *probes, *metrics.found, *stable]
+    target = find_target(Notice(), state, service, revisions, watched, tools.clock.now()).revision
+    chill = await cold(tools, policy, service.key, metrics.lags, watched=watched, target=target)
+    return [*read, listed, *targets, *chill, *probes, *metrics.found, *stable]
 
 
 def _serving(state: ServiceState, revisions: Sequence[RevisionState]) -> str:

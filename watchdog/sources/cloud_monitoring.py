@@ -138,7 +138,7 @@ class CloudRunMetrics:
             and (check not in READ_BY_ROWS or named_by_a_row(query.policy, (check,)))
         )
         optional = reading.on_demand or (query.policy is not None and not reading.always)
-        if optional and not named_by_a_row(query.policy, named):
+        if optional and set(named).isdisjoint(query.extra) and not named_by_a_row(query.policy, named):
             return ()
         limits = query.latency_limits_s if reading.counts_limits else ()
         return named + latency_checks(limits, upper=self._upper)

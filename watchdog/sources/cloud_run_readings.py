@@ -9,6 +9,7 @@ Only what a row reads is asked for, and the request count: reads are billed by t
 | container/cpu/utilizations | `cpu_usage`: the mean |
 | container/memory/utilizations | `memory_usage`: the 95th percentile |
 | container/instance_count | `instances`: active and idle ones |
+| container/startup_latencies | `startup_latency`: the 95th percentile, seconds (for `preflight`) |
 | container/network/… | `network_sent`, `network_received`: bytes a second |
 
 Why a mean and a percentile: CPU is shared out, since Cloud Run adds instances by "averaging the CPU usage per second
@@ -31,6 +32,7 @@ PREFIX: Final = "run.googleapis.com/"
 UPPER: Final = "_upper"
 """Suffix of the check that counts a request as slow when its bucket leaves that open."""
 QUANTILES: Final[Mapping[str, float]] = {"p50_latency": 0.5, "p95_latency": 0.95, "p99_latency": 0.99}
+STARTUP: Final = "startup_latency"
 MEMORY_QUANTILE: Final = 0.95
 READ_BY_ROWS: Final = frozenset({"client_error_rate"})
 """Checks that come with a reading, but are only handed on where a row reads them: what is handed on is journaled."""
@@ -117,6 +119,12 @@ def judge_instances(values: Values, _period_s: float, _limits_s: Sequence[float]
     return {"instances": total if isinstance(total, Missing) else Value(total)}
 
 
+def judge_startup(values: Values, _period_s: float, _limits_s: Sequence[float]) -> dict[str, Evidence]:
+    """The 95th percentile of how long containers took to start."""
+    merged = merge(values)
+    return {STARTUP: merged if isinstance(merged, Missing) else _reading(merged.quantile(0.95))}
+
+
 def judge_bytes(check: str) -> Judge:
     """Bytes a second of one direction."""
 
@@ -179,6 +187,13 @@ READINGS: Final = (
         checks=("instances",),
         judge=judge_instances,
         aligner="ALIGN_MEAN",
+        on_demand=True,
+    ),
+    Reading(
+        metric=PREFIX + "container/startup_latencies",
+        checks=(STARTUP,),
+        judge=judge_startup,
+        scale=0.001,
         on_demand=True,
     ),
     Reading(
