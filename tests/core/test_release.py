@@ -85,4 +85,6 @@ def test_it_is_in_the_journal_and_in_the_view() -> None:
     assert (shown["release"], shown["image"], shown["fingerprint"]) == ("w0", IMAGE, "f1")
     assert view(Drive(opening()).watch)["release"] == "w1"
     (told,) = Drive(event).messages("opened")
-    assert any("watched in us-east1 too (watch w0)" in note for _, note in told["evidence"])
+    assert any("is watched in us-east1 (watch w0)" in note for _, note in told["evidence"])
+    fallen = joins(opening(deploy=DEPLOY), SEEN._replace(outcome="rolled_back"))
+    assert fallen.startswith("The same release was rolled back in us-east1 (watch w0)")

@@ -72,11 +72,11 @@ def test_a_rollback_on_proof_of_exactly_the_same_counts() -> None:
         {"region": "asia-east1"},
         {"rollback": None},
         {"outcome": "failed"},
-        {"opened_at": "2026-09-19T00:00:00Z"},
         *(
             {"rollback": {**FELL["rollback"], **part}}
             for part in (
                 {"state": "writing"}, {"state": "trial"}, {"state": "failed"}, {"state": "observed"},
+                {"written_at": "2026-09-21T13:57:00Z"},
                 {"trigger": "operator"}, {"trigger": "region:asia-east1"}, {"written_at": None},
             )
         ),

@@ -23,6 +23,7 @@ class Seen(NamedTuple):
     opened_at: float
     image: str = ""
     fingerprint: str = ""
+    outcome: str = ""
 
 
 def same_code(one: str, other: str) -> bool:
@@ -53,7 +54,8 @@ def carrier(opened: Opened, seen: Iterable[Seen], regions: Collection[str]) -> S
 
 def joins(opened: Opened, first: Seen) -> str:
     """What the opening message says of it."""
+    fate = "was rolled back in" if first.outcome == "rolled_back" else "is watched in"
     return (
-        f"The same release is watched in {first.region} too (watch {first.watch}): one incident and one thread, while "
+        f"The same release {fate} {first.region} (watch {first.watch}): one incident and one thread, while "
         f"{opened.deploy.service.region} keeps its own probes, split and target."
     )

@@ -13,12 +13,14 @@ from watchdog.core import decide
 from watchdog.core.decide import Step
 from watchdog.core.events import FellElsewhere
 from watchdog.core.policy import Policy
-from watchdog.core.release import TOGETHER_S
 from watchdog.core.state import Trigger, Watch
 from watchdog.core.text import listing
 
 REGION: Final = "region:"
 """Begins the criterion of a rollback that was proven elsewhere, which stays true until it is acted on."""
+ROLLOUT_S: Final = 900.0
+"""A watch that opens no later than this after the rollback elsewhere belongs to the rollout that was under way there.
+One that opens later was deployed by somebody who could know: its own evidence judges it."""
 _MOVED: Final = frozenset({"settling", "verifying", "done"})
 """Stages of a rollback that moved traffic and has not been found to be no help."""
 
@@ -33,7 +35,7 @@ def find(watch: Watch, views: Iterable[Mapping[str, Any]], at: float) -> FellEls
     there is none. `views` are watches of the service as `report.view` shows them.
 
     The same configuration by its fingerprint, never the image alone; moved by proof, not on a person's word alone, and
-    not on the word of a third region; and not found out to be no help. Of the same rollout: opened within a day.
+    not on the word of a third region; and not found out to be no help. Of a rollout that was under way then.
     """
     policy, mine = watch.rules.policy, watch.deploy
     if not spreads(policy) or not mine.fingerprint or watch.elsewhere is not None or watch.rollback is not None:
@@ -45,8 +47,9 @@ def find(watch: Watch, views: Iterable[Mapping[str, Any]], at: float) -> FellEls
             continue
         if view.get("fingerprint") != mine.fingerprint:
             continue
-        if abs(watch.opened_at - _unix(view["opened_at"])) <= TOGETHER_S:
-            found.append((_unix(rollback["written_at"]), region, str(view["id"]), str(rollback.get("proof"))))
+        written_at = _unix(rollback["written_at"])
+        if watch.opened_at <= written_at + ROLLOUT_S:
+            found.append((written_at, region, str(view["id"]), str(rollback.get("proof"))))
     if not found:
         return None
     _, region, there, proof = min(found)

@@ -106,10 +106,10 @@ class Director:
             raise ApiError(400, f"service '{name}': there are several; add project and region")
         return found[0]
 
-    def revision(self, name: str, region: str | None = None) -> Revision:
-        """The revision of that name, in any service, or in any of a region; `ApiError` 404."""
+    def revision(self, name: str) -> Revision:
+        """The revision of that name, in any service; `ApiError` 404."""
         for revision in self.world.revisions.values():
-            if revision.name == name and region in {None, revision.key.region}:
+            if revision.name == name:
                 return revision
         raise ApiError(404, f"revision '{name}': there is none")
 

@@ -102,4 +102,5 @@ def _seen(row: WatchRow) -> release.Seen:
         opened_at=row.opened_at,
         image=str(shown.get("image") or ""),
         fingerprint=str(shown.get("fingerprint") or ""),
+        outcome=row.outcome or "",
     )
