@@ -231,6 +231,41 @@ def test_who_fails_on_the_old_revision_as_well_rolls_nothing_back() -> None:
     assert f"it fails on {OLD} as well" in player.row(LIMIT).reason
 
 
+# --- a bad release and a client at once, on trial -----------------------------------------------------------------
+
+
+def tried(users_fail: float, client_per_s: float, old_fails: float = 0.001) -> Player:
+    """Both revisions under the same client; `users_fail` of the others' requests fail on the new one."""
+
+    def crowd(seed: int, per_s: float, share: float, clients: float) -> Crowd:
+        return Crowd(seed, per_s, client_per_s=clients, begins=0.0, breaks=lambda _caller: share)
+
+    world = World(
+        requests=crowd(1, 40.0, users_fail, client_per_s),
+        control_requests=crowd(2, 10.0, old_fails, client_per_s / 4.0),
+        restored_requests=crowd(3, 50.0, old_fails, client_per_s),
+    )
+    return play(world, policy(rollback={"trial": "20%", "verify_for": "5m"})).run(600.0)
+
+
+def test_a_client_who_fails_on_both_does_not_make_the_old_revision_look_as_sick() -> None:
+    player = tried(0.08, 8.0)
+
+    assert player.restores == 2
+    assert player.watch.trial is not None
+    assert player.watch.trial.verdict == "helps"
+    assert player.watch.outcome is not None
+    assert player.watch.outcome.value == "rolled_back"
+    assert not [m for m in player.messages("rollback_failed") if "did not help" in str(m)]
+
+
+def test_an_outage_that_both_share_is_still_found_beside_a_client() -> None:
+    player = tried(0.3, 8.0, old_fails=0.3)
+
+    assert player.watch.trial is not None
+    assert player.watch.trial.verdict == "as_sick"
+
+
 # --- the slow feed ------------------------------------------------------------------------------------------------
 
 

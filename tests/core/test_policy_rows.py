@@ -130,7 +130,7 @@ def test_cloud_runs_own_metrics_need_no_declaration() -> None:
 
     assert set(metrics) == {
         *("request_rate", "error_rate", "p50_latency", "p95_latency", "p99_latency", "cpu_usage", "memory_usage"),
-        *("instances", "network_sent", "network_received", "client_error_rate", "request_drop"),
+        *("instances", "network_sent", "network_received", "client_error_rate", "grpc_error_rate", "request_drop"),
     }
     assert all(m.source == "cloud_run" and not m.pending for m in metrics.values())
 

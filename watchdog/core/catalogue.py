@@ -142,6 +142,8 @@ def _request(name: str, title: str, kind: Family, dimension: Dimension) -> tuple
     return name, KnownMetric(name=name, title=title, family=kind, dimension=dimension, sources=("cloud_run",))
 
 
+GRPC_ERRORS: Final = "grpc_error_rate"
+"""Errors inside HTTP 200."""
 REQUEST_DROP: Final = "request_drop"
 """Relative to before by itself."""
 
@@ -149,6 +151,7 @@ METRICS: Final[dict[str, KnownMetric]] = dict(
     (
         _request("error_rate", "failed requests (5xx) among all requests", Family.ERRORS, Dimension.RATIO),
         _request("client_error_rate", "refused requests (4xx) among all requests", Family.ERRORS, Dimension.RATIO),
+        _request(GRPC_ERRORS, "gRPC calls that the server failed, among all calls", Family.ERRORS, Dimension.RATIO),
         _request("p50_latency", "median response time", Family.LATENCY, Dimension.TIME),
         _request("p95_latency", "95th percentile of response time", Family.LATENCY, Dimension.TIME),
         _request("p99_latency", "99th percentile of response time", Family.LATENCY, Dimension.TIME),
@@ -181,7 +184,7 @@ METRICS: Final[dict[str, KnownMetric]] = dict(
 ALIASES: Final = {"database_connections": "db_connections", "connection_pool": "pool_utilization"}
 """Other names that teams use for the same metric."""
 
-INVESTIGATED: Final = frozenset({"client_error_rate", REQUEST_DROP})
+INVESTIGATED: Final = frozenset({"client_error_rate", GRPC_ERRORS, REQUEST_DROP})
 """Metrics whose rows ask for a person where they name no action: what they see is seldom the release's fault alone."""
 
 BUILT_IN: Final[tuple[str, ...]] = tuple(m.name for m in METRICS.values() if "cloud_run" in m.sources)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import inf, isfinite
 
 from watchdog.core import coverage, shared, verdicts
-from watchdog.core.catalogue import CHECK_PREFIX, Family
+from watchdog.core.catalogue import CHECK_PREFIX, GRPC_ERRORS, Family
 from watchdog.core.cover import Cover
 from watchdog.core.model import Action, Counts, Failed, Missing, Passed, Sample, Value
 from watchdog.core.policy import WindowConfig
@@ -235,6 +235,7 @@ def _counted(rule: Rule, p0: float, found: Proof, source: str, check: str) -> st
         Family.LATENCY: (f" slower than {span(rule.threshold or 0.0)}", "requests"),
         Family.PROBES: (" failed", "probes"),
     }[rule.family]
+    noun = "calls" if rule.row.metric == GRPC_ERRORS else noun
     limit = f"limit {rule.row.condition.text}" if rule.row.condition else "limit"
     if rule.inherited:
         limit += f", raised to {share(p0)} because it was broken before"

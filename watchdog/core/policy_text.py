@@ -24,7 +24,7 @@ _TITLES: Final = {
     Table.IMMEDIATE: "Rollback immediately if",
     Table.CHECK: "Checks: what must pass",
 }
-_FAIL: Final = {"client_error_rate": "are answered 4xx"}
+_FAIL: Final = {"client_error_rate": "are answered 4xx", "grpc_error_rate": "fail by their gRPC status"}
 """What a bad request does, where it does not just fail."""
 _MODES: Final = {
     "automatic": "rolls back by itself",

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from math import inf
 
-from watchdog.core import author, decide, messages, redeploy, scaling, spread, trial
+from watchdog.core import author, decide, messages, noise, redeploy, scaling, spread, trial
 from watchdog.core.catalogue import Family, check_words
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed, TrafficSeen, Writing, Written
@@ -260,7 +260,9 @@ def sampled(step: Step, sample: Sample) -> None:
     if isinstance(sample.evidence, Missing | Value) or sample.start < rollback.restored_at:
         return
     evidence = sample.evidence
-    bad, total = (evidence.bad, evidence.total) if isinstance(evidence, Counts) else (0.0, 1.0)
+    bad, total = (0.0, 1.0)
+    if isinstance(evidence, Counts):
+        bad, total = noise.after_rollback(watch, rule, sample, evidence)
     lag = watch.rules.lag_of(sample.source, sample.check, sample.end - sample.start)
     series = watch.recovery.get(sample.source) or Series.start(
         origin=rollback.restored_at, lag_s=lag.lag_s, meters=[watch.rules.meter(rule, lag.period_s)]

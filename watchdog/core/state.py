@@ -223,6 +223,8 @@ class Trial:
     source: str = ""
     check: str = ""
     """The feed that judges."""
+    limit: float = 0.0
+    """The share of bad requests that the row allows."""
     routed_at: float | None = None
     """When both arms were first seen to serve."""
     watched: Mapping[tuple[float, float], Served] = field(default_factory=dict)

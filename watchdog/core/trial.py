@@ -7,7 +7,7 @@ old code that cannot serve any more is found out on a fifth of the users. The st
 from dataclasses import replace
 from math import inf
 
-from watchdog.core import messages, two_arms
+from watchdog.core import messages, noise, two_arms
 from watchdog.core.catalogue import Family
 from watchdog.core.commands import Restore
 from watchdog.core.decide import Step
@@ -64,6 +64,7 @@ def _start(watch: Watch, rollback: Rollback, *, at: float, before: Split, after:
         targets=tuple(r for r, p in after.percents().items() if p > had.get(r, 0)),
         source=source,
         check=check,
+        limit=0.0 if rollback.trigger.rule is None else watch.rules.rules[rollback.trigger.rule].p0,
     )
     watch.rollback = replace(rollback, stage="trial", before=before, hurry=None)
     watch.state = State.ROLLING_BACK
@@ -105,7 +106,7 @@ def sampled(step: Step, sample: Sample) -> None:
         return
     if not isinstance(evidence, Counts) or sample.start < trial.written_at:
         return
-    arm = Served(min(evidence.bad, evidence.total), evidence.total, evidence.kinds)
+    arm = Served(min(evidence.bad, evidence.total), evidence.total, evidence.kinds, noise.main_address(evidence))
     if sample.revision == watch.revision:
         trial = replace(trial, watched={**trial.watched, (sample.start, sample.end): arm})
     elif sample.revision in trial.targets:
@@ -117,7 +118,8 @@ def sampled(step: Step, sample: Sample) -> None:
 
 
 def blocks(trial: Trial) -> tuple[Block, ...]:
-    """The seconds in which every arm was counted, in order."""
+    """The seconds in which every arm was counted, in order, without a caller who fails on both."""
+    left_out = noise.on_trial(trial, trial.limit)
     grace = SETTLE_S if trial.trigger.warm else COLD_S
     fair = inf if trial.routed_at is None else trial.routed_at + grace
     found = []
@@ -127,8 +129,8 @@ def blocks(trial: Trial) -> tuple[Block, ...]:
             continue
         target = Served()
         for arm in arms:
-            target = target.plus(arm or Served())
-        found.append(Block(end, watched, target, settled=start >= fair))
+            target = target.plus(noise.without(arm or Served(), left_out))
+        found.append(Block(end, noise.without(watched, left_out), target, settled=start >= fair))
     return tuple(found)
 
 

@@ -27,6 +27,8 @@ from enum import StrEnum
 from math import exp, log, log1p, sqrt
 from typing import NamedTuple
 
+from watchdog.core.origins import Origin
+
 HALF = 0.5
 """Going back helps when it at least halves the failures."""
 TWICE = 2.0
@@ -51,6 +53,8 @@ class Served(NamedTuple):
     bad: float = 0.0
     total: float = 0.0
     kinds: tuple[tuple[str, float], ...] = ()
+    address: Origin | None = None
+    """Who was behind at least half of the bad ones, of a single block."""
 
     def plus(self, other: "Served") -> "Served":
         """Both added up."""

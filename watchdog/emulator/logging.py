@@ -20,6 +20,7 @@ from google.cloud.logging_v2 import types
 
 from watchdog.emulator import clock, logging_list
 from watchdog.emulator.ledger import Ledger, Request
+from watchdog.emulator.logging_calls import Line, lines_of
 from watchdog.emulator.logging_entries import fields_of, render
 from watchdog.emulator.logging_faults import LoggingFault, LoggingFaultBook, LoggingFaultKind
 from watchdog.emulator.logging_filter import Filter, InvalidFilterError, parse
@@ -70,9 +71,9 @@ class _Session:
     selects: Filter
     buffer_s: float
     ends_at: float
-    waiting: list[tuple[float, int, Request]] = field(default_factory=list)
+    waiting: list[tuple[float, int, Line]] = field(default_factory=list)
     """A heap of (Unix second at which it is due, serial number, request)."""
-    again: list[Request] = field(default_factory=list)
+    again: list[Line] = field(default_factory=list)
     """What the next response delivers a second time."""
     woken: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -167,6 +168,10 @@ class LoggingServer:
             session.again.clear()
 
     def _record(self, request: Request) -> None:
+        for line in lines_of(request):
+            self._log(line)
+
+    def _log(self, request: Line) -> None:
         fields, late_s = None, None
         for session in self._sessions:
             if request.project not in session.projects:
@@ -249,7 +254,7 @@ class LoggingServer:
             except TimeoutError:
                 continue
 
-    def _due(self, session: _Session, now: float) -> tuple[list[Request], Counter[str]]:
+    def _due(self, session: _Session, now: float) -> tuple[list[Line], Counter[str]]:
         """What a response delivers now, and how much is left out for which reason."""
         entries, session.again = session.again, []
         left_out: Counter[str] = Counter()
@@ -266,7 +271,7 @@ class LoggingServer:
                 session.again.append(request)
         return entries, left_out
 
-    def _cut(self, session: _Session, entries: list[Request], now: float) -> tuple[list[Request], str]:
+    def _cut(self, session: _Session, entries: list[Line], now: float) -> tuple[list[Line], str]:
         if now >= session.ends_at:
             return entries, "expire"
         kept, end = self._faults.cut(now, len(entries))
@@ -305,7 +310,7 @@ def _buffer_of(request: Any) -> float:
     return buffer_s
 
 
-def _response(entries: list[Request], left_out: Counter[str]) -> Any:
+def _response(entries: list[Line], left_out: Counter[str]) -> Any:
     response = _Response()
     for request in sorted(entries, key=lambda r: r.ended_at - r.latency_s):
         response.entries.append(render(request))

@@ -11,6 +11,8 @@ from google.cloud.logging_v2 import types
 from google.logging.type import log_severity_pb2 as severity
 
 from watchdog.emulator.ledger import Request
+from watchdog.emulator.logging_calls import LOG_ID as CALLS_LOG_ID
+from watchdog.emulator.logging_calls import CallLine, Line
 from watchdog.emulator.logging_filter import Fields, log_name
 
 LOG_ID = "run.googleapis.com/requests"
@@ -31,8 +33,19 @@ def severity_of(status: int) -> str:
     return "WARNING" if status >= 400 else "INFO"
 
 
-def fields_of(request: Request) -> Fields:
+def fields_of(line: Line) -> Fields:
     """What a filter can ask about."""
+    if isinstance(line, CallLine):
+        return {
+            "timestamp": datetime.fromtimestamp(line.ended_at, UTC).isoformat(),
+            "logName": log_name(line.project, CALLS_LOG_ID),
+            "severity": "DEFAULT",
+            "insertId": _call_id(line),
+            "resource.type": RESOURCE_TYPE,
+            **{f"resource.labels.{key}": value for key, value in _labels(line.request).items()},
+            **{f"jsonPayload.{key}": str(value) for key, value in line.payload.items()},
+        }
+    request = line
     return {
         "timestamp": datetime.fromtimestamp(request.ended_at - request.latency_s, UTC).isoformat(),
         "logName": log_name(request.project, LOG_ID),
@@ -48,9 +61,23 @@ def fields_of(request: Request) -> Fields:
     }
 
 
-def render(request: Request) -> Any:
+def _call_id(line: CallLine) -> str:
+    return f"{line.request.insert_id}-call"
+
+
+def render(line: Line) -> Any:
     """The entry as protobuf."""
     entry = _LogEntry()
+    if isinstance(line, CallLine):
+        entry.log_name = log_name(line.project, CALLS_LOG_ID)
+        entry.resource.type = RESOURCE_TYPE
+        entry.resource.labels.update(_labels(line.request))
+        entry.insert_id = _call_id(line)
+        entry.timestamp.FromMicroseconds(round(line.ended_at * 1e6))
+        entry.receive_timestamp.FromMicroseconds(round((line.ended_at + INGESTED_AFTER_S) * 1e6))
+        entry.json_payload.update(line.payload)
+        return entry
+    request = line
     entry.log_name = log_name(request.project, LOG_ID)
     entry.resource.type = RESOURCE_TYPE
     entry.resource.labels.update(_labels(request))

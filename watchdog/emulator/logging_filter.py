@@ -18,6 +18,7 @@ _TOKEN = re.compile(
           |(?P<bracket>[(),])
           |(?P<number>-?\d+(?:\.\d+)?(?![\w.]))
           |(?P<minus>-)
+          |(?P<star>\*)
           |(?P<word>[A-Za-z_][\w./]*))""",
     re.VERBOSE,
 )
@@ -39,6 +40,7 @@ FIELDS = frozenset({
     "httpRequest.remoteIp",
 })  # fmt: skip
 """Fields of a request's log entry that a filter may name; the real language knows every field."""
+PAYLOAD = "jsonPayload."
 SEVERITIES = ("DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY")
 
 Fields = Mapping[str, str]
@@ -74,9 +76,13 @@ def _compare(field: str, operator: str, wanted: str) -> Filter:
         return lambda fields: (fields.get(field, "").lower() == low) is positive
     if operator == ":":
         low = wanted.lower()
+        if low == "*":  # whether the field is there
+            return lambda fields: field in fields
         return lambda fields: low in fields.get(field, "").lower()
 
     def ordered(fields: Fields) -> bool:
+        if field not in fields:
+            return False
         left, right = _rank(field, fields.get(field, "")), _rank(field, wanted)
         return {">": left > right, "<": left < right, ">=": left >= right, "<=": left <= right}[operator]
 
@@ -208,12 +214,14 @@ class _Parser:
         return lambda fields: sampled(fields.get(field, ""), fraction)
 
     def _field(self, word: _Token) -> str:
-        if word.text not in FIELDS:
+        if word.text == PAYLOAD:  # a name with dots of its own stands in quotes
+            return PAYLOAD + _unquote(self._take("string").text)
+        if word.text not in FIELDS and not word.text.startswith(PAYLOAD):
             raise self._error(word)
         return word.text
 
     def _value(self) -> str:
-        return _unquote(self._take("string", "number", "word").text)
+        return _unquote(self._take("string", "number", "word", "star").text)
 
     def _test(self, field: str, operator: _Token, value: str) -> Filter:
         try:

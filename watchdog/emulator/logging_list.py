@@ -9,6 +9,7 @@ from typing import Any
 from google.cloud.logging_v2 import types
 
 from watchdog.emulator.ledger import Ledger
+from watchdog.emulator.logging_calls import lines_of
 from watchdog.emulator.logging_entries import fields_of, render
 from watchdog.emulator.logging_filter import parse
 
@@ -28,7 +29,8 @@ def answer(ledger: Ledger, request: Any, projects: frozenset[str]) -> Any:
         raise ValueError(f"Unsupported order_by: {request.order_by}")
     if request.page_size < 0 or (request.page_token and not request.page_token.isdecimal()):
         raise ValueError("page_size must not be negative, and page_token be one that was handed out.")
-    found = [r for r in ledger.since(0)[0] if r.project in projects and selects(fields_of(r))]
+    lines = (line for r in ledger.since(0)[0] if r.project in projects for line in lines_of(r))
+    found = [line for line in lines if selects(fields_of(line))]
     found.sort(key=lambda r: r.ended_at - r.latency_s, reverse=request.order_by == "timestamp desc")
     begin = int(request.page_token or 0)
     end = begin + min(request.page_size or PAGE, MOST)

@@ -5,11 +5,13 @@ from typing import Any, Final
 
 from watchdog.core.model import ServiceKey
 from watchdog.core.text import iso
+from watchdog.sources import grpc_calls
 from watchdog.sources.http_probe import PROBE_USER_AGENT_PREFIX
 from watchdog.sources.monitoring_messages import quoted
 from watchdog.sources.request_origins import Caller
 from watchdog.sources.request_tally import Entry
 
+REQUESTS: Final = 'log_id("run.googleapis.com/requests")'
 BUFFER_S: Final = 1
 """How long the server holds entries back to put them in order: buckets need none, so less than its default of 2 s."""
 NO_INSTANCE: Final = "no available instance"
@@ -19,15 +21,17 @@ LONGEST_FILTER: Final = 20_000
 """Characters (cloud.google.com/logging/quotas)."""
 
 
-def tail_filter(services: Iterable[ServiceKey], share: float = 1.0) -> str:
+def tail_filter(services: Iterable[ServiceKey], share: float = 1.0, *, calls: bool = False) -> str:
     """Selects the request log of these services, and of it the share that `sample` picks by `insertId`; never less
     than all of our own probes, which show that the stream is alive.
 
     Services and regions are listed apart, so that a service of the same name in another watched region comes along.
-    Where the names would make the filter too long, every service of the regions comes.
+    With `calls` the lines come as well in which applications tell of their gRPC calls. Where the names would make the
+    filter too long, every service of the regions comes.
     """
     wanted = tuple(services)
-    parts = ['resource.type="cloud_run_revision"', 'log_id("run.googleapis.com/requests")']
+    logs = f"({REQUESTS} OR {grpc_calls.FILTER})" if calls else REQUESTS
+    parts = ['resource.type="cloud_run_revision"', logs]
     names = _any_of("resource.labels.service_name", (s.name for s in wanted))
     parts.append(_any_of("resource.labels.location", (s.region for s in wanted)))
     if share < 1.0:
@@ -80,7 +84,9 @@ def read_entry(message: Any, project: str) -> tuple[int, Entry] | None:
     """
     labels, request = message.resource.labels, message.http_request
     revision = labels.get("revision_name", "")
-    if not revision or not message.HasField("http_request"):
+    if revision and not message.HasField("http_request"):
+        return _read_call(message, project, revision)
+    if not revision:
         return None
     started = _seconds(message.timestamp)
     latency_s = _seconds(request.latency) if request.HasField("latency") else None
@@ -96,6 +102,23 @@ def read_entry(message: Any, project: str) -> tuple[int, Entry] | None:
         own=request.user_agent.startswith(PROBE_USER_AGENT_PREFIX),
         refused=NO_INSTANCE in message.text_payload,
         caller=Caller(request.remote_ip, request.user_agent, request.request_method, request.request_url),
+    )
+    return hash((message.insert_id, message.timestamp.seconds, message.timestamp.nanos)), entry
+
+
+def _read_call(message: Any, project: str, revision: str) -> tuple[int, Entry] | None:
+    """The same of a line in which the application tells of a gRPC call."""
+    code, labels = grpc_calls.code_of(message), message.resource.labels
+    if code is None:
+        return None
+    entry = Entry(
+        service=ServiceKey(project=project, region=labels.get("location", ""), name=labels.get("service_name", "")),
+        revision=revision,
+        ended_at=_seconds(message.timestamp),
+        status=200,
+        latency_s=None,
+        own=False,
+        call=code,
     )
     return hash((message.insert_id, message.timestamp.seconds, message.timestamp.nanos)), entry
 

@@ -48,6 +48,8 @@ class Session:
     share: float
     opened: float
     """On the monotonic clock."""
+    calls: bool = False
+    """Whether it also delivers what applications log of their gRPC calls."""
     task: "asyncio.Task[None] | None" = None
     up_at: float | None = None
     """Unix seconds; None while it is being opened."""
@@ -77,6 +79,7 @@ class Tail:
         self._clock = clock
         self._rate = LogRate()
         self._asked: dict[ServiceKey, float] = {}
+        self._calls: set[ServiceKey] = set()
         self._sessions: list[Session] = []
         self._task: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
@@ -95,9 +98,12 @@ class Tail:
         """Whether it tails, or tries to."""
         return self._task is not None and not self._task.done()
 
-    def want(self, service: ServiceKey) -> ServiceLog:
-        """Somebody asks for `service`: tail it for another while."""
+    def want(self, service: ServiceKey, *, calls: bool = False) -> ServiceLog:
+        """Somebody asks for `service`: tail it for another while, with its gRPC calls where they are wanted."""
         self._asked[service] = self._clock.monotonic()
+        if calls and service not in self._calls:
+            self._calls.add(service)
+            self._woken.set()
         found = self.logs.get(service)
         if found is None:
             found = self.logs[service] = ServiceLog()
@@ -172,10 +178,11 @@ class Tail:
             return True
         if newest.up_at is None:
             return False
-        return newest.services != set(self._asked) or newest.share != share or monotonic - newest.opened >= RENEW_S
+        changed = newest.services != set(self._asked) or newest.calls != bool(self._calls)
+        return changed or newest.share != share or monotonic - newest.opened >= RENEW_S
 
     def _open(self, share: float, monotonic: float) -> None:
-        session = Session(frozenset(self._asked), share, monotonic)
+        session = Session(frozenset(self._asked), share, monotonic, bool(self._calls))
         session.task = asyncio.create_task(self._attend(session), name=f"log session of {self._project}")
         self._sessions.append(session)
 
@@ -187,7 +194,7 @@ class Tail:
     async def _attend(self, session: Session) -> None:
         """Read one session until it ends."""
         try:
-            text = tail_filter(session.services, session.share)
+            text = tail_filter(session.services, session.share, calls=session.calls)
             async with aclosing(self._client.tail(self._project, text)) as stream:
                 async for message in stream:
                     if message is None:
@@ -270,6 +277,7 @@ class Tail:
         """Drop services that nobody asks for, old buckets, and doubles that cannot come any more."""
         for service in [s for s, asked in self._asked.items() if monotonic - asked > IDLE_S]:
             del self._asked[service], self.logs[service]
+            self._calls.discard(service)
         for found in self.logs.values():
             found.forget(now - KEEP_S)
         if monotonic - self._turned_at >= DOUBLES_S:

@@ -17,7 +17,7 @@ from typing import Final
 
 import structlog
 
-from watchdog.core.catalogue import Family, family
+from watchdog.core.catalogue import GRPC_ERRORS, Family, family
 from watchdog.core.load import REFUSED
 from watchdog.core.model import Counts, Evidence, Missing, Sample, ServiceKey, Value
 from watchdog.core.policy import Policy
@@ -35,11 +35,12 @@ MINUTE_S: Final = 60.0
 """`request_rate` is a reading, not evidence that adds up: over 5 s it would say little more than chance."""
 BUCKETS_A_MINUTE: Final = round(MINUTE_S / PERIOD_S)
 METRICS: Final = frozenset(
-    {"error_rate", "client_error_rate", "request_rate", "p50_latency", "p95_latency", "p99_latency"}
+    {"error_rate", "client_error_rate", "grpc_error_rate", "request_rate", "p50_latency", "p95_latency", "p99_latency"}
 )
 """Metrics of Cloud Run's that the request log can feed."""
 CLIENT_ERRORS: Final = "client_error_rate"
 """Only where a row reads it: what is handed on is journaled."""
+NO_CALLS: Final = Missing("no_grpc_log")
 LOAD_S: Final = 1.5
 SETTLE_S: Final = 1.0
 """How long the opening of a watch waits for Google's package, and then to learn whether the log may be read."""
@@ -79,10 +80,11 @@ class RequestLog:
         """See `ports.Source.feeds`. Raises `PermanentError` when the log may not be read; no metric of the policy is
         fed by this source alone, so then it has no feed, and no row waits for it."""
         fed = METRICS & {name for name, m in policy.metrics.items() if m.source == "cloud_run" and not m.pending}
+        fed -= {name for name in (CLIENT_ERRORS, GRPC_ERRORS) if not named_by_a_row(policy, (name,))}
         if not fed:
             return ()
         tail = self._tail(service)
-        tail.want(service)
+        tail.want(service, calls=_wants_calls(policy))
         with suppress(WatchdogError, TimeoutError):  # the tail meets the same, and says it
             async with asyncio.timeout(LOAD_S):
                 await self._client.load()
@@ -96,7 +98,7 @@ class RequestLog:
             if row.metric in fed
         }
         checks = ["error_rate"] if "error_rate" in fed else []
-        checks += [CLIENT_ERRORS] if CLIENT_ERRORS in fed and named_by_a_row(policy, (CLIENT_ERRORS,)) else []
+        checks += [name for name in (CLIENT_ERRORS, GRPC_ERRORS) if name in fed]
         checks += [check for limit in sorted(limits) for check in _limit_checks(limit)]
         feeds = [Feed(source=self.name, check=check, period_s=PERIOD_S, lag_s=LAG_S) for check in checks]
         if "request_rate" in fed:
@@ -109,7 +111,8 @@ class RequestLog:
         `silent_stream`, `incomplete_log`, or `forgotten` after 11 minutes."""
         if query.past:
             return await past_callers(self._client, query, now)
-        found = self._tail(query.service).want(query.service)
+        calls = _wants_calls(query.policy) and (not query.metrics or GRPC_ERRORS in query.metrics)
+        found = self._tail(query.service).want(query.service, calls=calls)
         first, last = _grid(query, PERIOD_S, now)
         first_minute, last_minute = _grid(query, MINUTE_S, now)
         minutes = range(first_minute, last_minute)
@@ -121,6 +124,11 @@ class RequestLog:
             for index in range(first, last)
             for check, evidence in _evidence(read[index - begin], query).items()
         ]
+        if calls:
+            logged = found.logs_calls(query.revision)
+            for index in range(first, last):
+                told = _calls(read[index - begin]) if logged else NO_CALLS
+                samples.append(self._sample(query, GRPC_ERRORS, index * PERIOD_S, PERIOD_S, told, now))
         if not query.metrics or "request_rate" in query.metrics:
             for minute in minutes:
                 at = minute * BUCKETS_A_MINUTE - begin
@@ -195,6 +203,21 @@ def _errors(bucket: Bucket) -> Counts:
 
 def _client_errors(bucket: Bucket) -> Counts:
     return Counts(bucket.client_errors, bucket.total, (), bucket.failing_clients)
+
+
+def _calls(bucket: Bucket | Missing) -> Evidence:
+    if isinstance(bucket, Missing):
+        return bucket
+    kinds = tuple(sorted((code, float(n)) for code, n in bucket.failed_calls.items()))
+    return Counts(sum(bucket.failed_calls.values()), bucket.calls, kinds)
+
+
+def _wants_calls(policy: Policy | None) -> bool:
+    """Whether some row of the policy reads gRPC errors from the application's log."""
+    if policy is None or not named_by_a_row(policy, (GRPC_ERRORS,)):
+        return False
+    config = policy.metrics.get(GRPC_ERRORS)
+    return config is not None and config.source == "cloud_run" and not config.pending
 
 
 def _rate(minute: Read) -> Evidence:

@@ -8,15 +8,20 @@ import asyncio
 from collections import Counter
 from typing import Any, Final
 
+from watchdog.core.catalogue import GRPC_ERRORS
 from watchdog.core.model import Counts, Sample
 from watchdog.core.origins import PAST, Origin
+from watchdog.core.text import iso
 from watchdog.ports import MetricQuery
 from watchdog.sources.cloud_monitoring import named_by_a_row
+from watchdog.sources.grpc_calls import is_bad
+from watchdog.sources.grpc_calls import past_filter as past_filter_of_calls
 from watchdog.sources.log_messages import past_filter, read_entry
 from watchdog.sources.logging_client import PAGE, LoggingClient
 from watchdog.sources.request_origins import known
 from watchdog.sources.request_tally import Entry
 
+MINUTE_S: Final = 60.0
 STATUS: Final = {"error_rate": ">=500", "client_error_rate": ">=400 <500"}
 MOST: Final = 8
 """Names of each kind that are kept."""
@@ -26,13 +31,14 @@ SOURCE: Final = "request_log"
 async def past_callers(client: LoggingClient, query: MetricQuery, now: float) -> list[Sample]:
     """A sample a check that some row reads, `origins.<check>`, over the time that the listed entries cover. Raises
     what `LoggingClient.newest` raises."""
+    calls = await _past_calls(client, query, now) if named_by_a_row(query.policy, (GRPC_ERRORS,)) else []
     checks = [check for check in STATUS if named_by_a_row(query.policy, (check,))]
     if not checks:
-        return []
+        return calls
     asked = [STATUS[check] for check in checks]
     everybody, *bad = await asyncio.gather(*(_listed(client, query, status) for status in ("", *asked)))
     there = known((e.caller, e.status >= 400) for e in everybody)
-    samples = []
+    samples = calls
     for check, entries in zip(checks, bad, strict=True):
         full = len(entries) >= PAGE
         since = max(query.start, min(e.ended_at for e in entries)) if full else query.start
@@ -56,6 +62,31 @@ async def _listed(client: LoggingClient, query: MetricQuery, status: str) -> lis
     messages: list[Any] = await client.newest(query.service.project, text)
     read = (read_entry(message, query.service.project) for message in messages)
     return [found[1] for found in read if found is not None and not found[1].own]
+
+
+async def _past_calls(client: LoggingClient, query: MetricQuery, now: float) -> list[Sample]:
+    """The newest calls that the application logged, minute by minute: what rows relative to before compare with."""
+    span = (str(iso(query.start)), str(iso(query.end)))
+    messages = await client.newest(query.service.project, past_filter_of_calls(query.service, query.revision, *span))
+    minutes: dict[int, tuple[int, int]] = {}
+    for message in messages:
+        found = read_entry(message, query.service.project)
+        if found is not None and found[1].call:
+            minute = int(found[1].ended_at // MINUTE_S)
+            bad, total = minutes.get(minute, (0, 0))
+            minutes[minute] = (bad + is_bad(found[1].call), total + 1)
+    return [
+        Sample(
+            source=SOURCE,
+            check=GRPC_ERRORS,
+            revision=query.revision,
+            start=minute * MINUTE_S,
+            end=(minute + 1) * MINUTE_S,
+            seen=now,
+            evidence=Counts(bad, total),
+        )
+        for minute, (bad, total) in sorted(minutes.items())
+    ]
 
 
 def _counted(entries: list[Entry]) -> tuple[Origin, ...]:

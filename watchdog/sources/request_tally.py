@@ -17,6 +17,7 @@ from typing import Final
 
 from watchdog.core.model import Missing, ServiceKey
 from watchdog.core.origins import Origin
+from watchdog.sources.grpc_calls import is_bad
 from watchdog.sources.request_origins import NOBODY, Caller, Origins
 
 PERIOD_S: Final = 5.0
@@ -53,6 +54,8 @@ class Entry:
     refused: bool = False
     """No instance took it: the front end answered by itself."""
     caller: Caller = NOBODY
+    call: str = ""
+    """The gRPC code of a call that the application logged: that line is no request."""
 
 
 @dataclass(slots=True)
@@ -70,6 +73,10 @@ class Bucket:
     """Server errors by status."""
     refused: int = 0
     """Answered by the front end, since no instance took them."""
+    calls: int = 0
+    """gRPC calls that the application logged."""
+    failed_calls: dict[str, int] = field(default_factory=dict)
+    """Those that the server failed, by code."""
     client_errors: int = 0
     """Answered 4xx."""
     _failing: Origins | None = None
@@ -78,7 +85,12 @@ class Bucket:
     _slower: dict[float, int] = field(default_factory=dict)
 
     def add(self, entry: Entry, weight: float) -> None:
-        """Count one request."""
+        """Count one request, or one call that was logged."""
+        if entry.call:
+            self.calls += 1
+            if is_bad(entry.call):
+                self.failed_calls[entry.call] = self.failed_calls.get(entry.call, 0) + 1
+            return
         if entry.refused:
             self.refused += 1
             return
@@ -197,6 +209,10 @@ class ServiceLog:
         if bucket is None:
             bucket = buckets[index] = Bucket()
         bucket.add(entry, weight)
+
+    def logs_calls(self, revision: str) -> bool:
+        """Whether the application of the revision logged a gRPC call lately."""
+        return any(bucket.calls for bucket in self._buckets.get(revision, {}).values())
 
     def read(self, revision: str, first: int, last: int, answered_at: Sequence[float]) -> list[Bucket | Missing]:
         """The buckets `[first, last)`, numbered from the Unix epoch, all past their lag.
