@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import aiosqlite
 import structlog
 from sqlalchemy import Connection, Table, event, text
 from sqlalchemy.dialects import sqlite
@@ -35,6 +36,7 @@ _CLOSE_S: Final = 0.7
 _BEGIN: Final = "watchdog_begin"
 _WAL_TRIES: Final = 100
 _WAL_PAUSE_S: Final = 0.05
+_ABANDONED: Final[list[aiosqlite.Connection]] = []
 
 
 class Database:
@@ -50,6 +52,7 @@ class Database:
         # SQLite has one writer. Our own writers queue here, in order, instead of polling the file's lock.
         self._turn = asyncio.Lock()
         self._left: set[asyncio.Task[Any]] = set()
+        self._drivers: list[aiosqlite.Connection] = []
 
     async def connect(self) -> None:
         """Allow transactions; prepare the file where there is one. `ConfigError` when its folder does not exist."""
@@ -69,6 +72,7 @@ class Database:
     async def close(self) -> None:
         """Close every connection. Ends within 1.5 s, also when the database hangs."""
         self._is_open = False
+        late: set[asyncio.Task[Any]] = set()
         if self._left:
             _, late = await asyncio.wait(self._left, timeout=_CLOSE_S)
             for task in late:
@@ -80,6 +84,15 @@ class Database:
         else:
             disposal.cancel()
             _log.warning("store_not_closed", store=self.address.label)
+        if late or not done:
+            self._abandon()
+
+    def _abandon(self) -> None:
+        """Let SQLite's threads close their connections when they get to it. They are kept until then: a connection that
+        is let go of before its thread was there counts as forgotten."""
+        for driver in self._drivers:
+            driver.stop()
+        _ABANDONED.extend(self._drivers)
 
     async def answer(self, work: Coroutine[Any, Any, _T], *, within_s: float | None = None) -> _T:
         """The result of `work`, or `StoreUnavailableError` after `within_s` (default: `answer_s`).
@@ -198,6 +211,7 @@ class Database:
         )
 
         def prepare(connection: Any, _record: Any) -> None:
+            self._drivers.append(connection.driver_connection)
             cursor = connection.cursor()
             cursor.execute("PRAGMA synchronous = NORMAL")
             cursor.execute("PRAGMA foreign_keys = ON")
