@@ -8,8 +8,6 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import structlog
 from aiohttp import ClientSession, web
@@ -43,9 +41,6 @@ from watchdog.web import Identify, WebServices, make_app
 
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 """Letters and digits that nobody mistakes for one another when reading an id aloud."""
-
-STRAY_ROUNDS = 5
-"""How often a task that catches its cancellation, to wait for something else, is cancelled again."""
 
 _log = structlog.get_logger(__name__)
 
@@ -173,7 +168,7 @@ async def build(
         stack.push_async_callback(tokens.close)
         store = store or make_store(settings.database_url.get_secret_value())
         await store.open()
-        stack.push_async_callback(_close, store)
+        stack.push_async_callback(store.close)
         give = machine.id_token or tokens.id_token
         trusted = default_context(settings.ca_file)
         prober = HttpProber(
@@ -319,25 +314,6 @@ def _identities(session: ClientSession, clock: ports.Clock, settings: Settings) 
 
 def _revealed(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret is not None else None
-
-
-async def _close(store: ports.Store) -> None:
-    """Close the store, and end what its driver leaves behind: asyncio waits for every task at the end of a process, and
-    one that cleans up after a locked database may wait for ever."""
-    await store.close()
-    for _ in range(STRAY_ROUNDS):
-        left = [task for task in asyncio.all_tasks() if _is_drivers(task)]
-        if not left:
-            return
-        for task in left:
-            task.cancel()
-        await asyncio.wait(left, timeout=0.1)
-
-
-def _is_drivers(task: asyncio.Task[Any]) -> bool:
-    """Whether the database's driver started it by itself."""
-    code = getattr(task.get_coro(), "cr_code", None)
-    return code is not None and "sqlalchemy" in Path(code.co_filename).parts
 
 
 async def _sources(

@@ -3,7 +3,10 @@
 import asyncio
 import random
 
+import pytest
+
 from tests.store.samples import NOW, delivery, event, keys, lease_of, read
+from watchdog.errors import StoreUnavailableError
 from watchdog.store import make_store
 
 
@@ -65,4 +68,21 @@ async def test_lists_that_grow_after_their_append_was_given_up_do_not_grow_the_a
     await store.close()
     await store.open()
     assert await store.letters(["watch/w1"]) == [letter]
+    await store.close()
+
+
+async def test_what_is_cancelled_inside_the_store_does_not_cancel_who_asked(database_url: str) -> None:
+    """Else whoever was asking, a watch in the middle of its rollback, would end without a word."""
+    store = make_store(database_url)
+    await store.open()
+    lease = await lease_of(store)
+    asking = asyncio.create_task(store.append(lease, [event()]))
+    await asyncio.sleep(0)
+    (inside,) = (task for task in asyncio.all_tasks() if task.get_name() == "store")
+    inside.cancel()
+
+    with pytest.raises(StoreUnavailableError, match="before it answered"):
+        await asking
+    await store.append(lease, [event()])
+    assert len(await read(store)) == 1
     await store.close()

@@ -323,7 +323,7 @@ def warn_once(step: Step, name: str, sentence: str) -> None:
         why = f"this {what} is not critical"
     else:
         why = f"the policy has no `{'journeys' if journey else 'health_check'} failing` row"
-    reason = f"{sentence}. It does not roll back: {why}."
+    reason = f"Investigate {messages.place(watch)}: {sentence}. It does not roll back: {why}."
     criterion = f"{name} failing" if journey else f"probe.{name} failing"
     if any(d.criterion == criterion for d in watch.decisions):
         return

@@ -36,6 +36,8 @@ _CLOSE_S: Final = 0.7
 _BEGIN: Final = "watchdog_begin"
 _WAL_TRIES: Final = 100
 _WAL_PAUSE_S: Final = 0.05
+_STRAY_ROUNDS: Final = 5
+"""How often a task that catches its cancellation, to wait for something else, is cancelled again."""
 _ABANDONED: Final[list[aiosqlite.Connection]] = []
 
 
@@ -85,11 +87,19 @@ class Database:
             disposal.cancel()
             _log.warning("store_not_closed", store=self.address.label)
         if late or not done:
-            self._abandon()
+            await self._abandon()
 
-    def _abandon(self) -> None:
-        """Let SQLite's threads close their connections when they get to it. They are kept until then: a connection that
-        is let go of before its thread was there counts as forgotten."""
+    async def _abandon(self) -> None:
+        """Leave what hangs. asyncio waits for every task at the end of a process, and a driver's that cleans up after a
+        locked database may wait for ever. SQLite's threads close their connections when they get to it, and these are
+        kept until then: one that is let go of before counts as forgotten."""
+        for _ in range(_STRAY_ROUNDS):
+            left = [task for task in asyncio.all_tasks() if _is_drivers(task)]
+            if not left:
+                break
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=0.1)
         for driver in self._drivers:
             driver.stop()
         _ABANDONED.extend(self._drivers)
@@ -110,6 +120,8 @@ class Database:
         if not done:
             self._leave(task)
             raise self._no_answer(limit_s)
+        if task.cancelled():  # by whoever closes the store; whoever asked was not
+            raise StoreUnavailableError(f"The store {self.address.label} was closed before it answered.")
         return task.result()
 
     def insist(self) -> None:
@@ -278,6 +290,12 @@ class Database:
             use_native_hstore=False,
             hide_parameters=True,
         )
+
+
+def _is_drivers(task: asyncio.Task[Any]) -> bool:
+    """Whether the database's driver started it by itself."""
+    code = getattr(task.get_coro(), "cr_code", None)
+    return code is not None and "sqlalchemy" in Path(code.co_filename).parts
 
 
 def _code(fault: StoreUnavailableError) -> int:
