@@ -148,6 +148,10 @@ class Stage:
         """The Admin API is well again."""
         await self.world.emulator("DELETE", "/emulator/admin-faults")
 
+    async def iam(self, **rights: Any) -> None:
+        """Who may read and write by the Admin API: `read`, `write`, `impersonate`, `writers`, `revoke`."""
+        await self.world.emulator("PUT", "/emulator/iam", rights)
+
     async def entrance(self, **plan: Any) -> None:
         """The way in that users take, before Cloud Run, and what is wrong with it (`PUT /emulator/entrance`)."""
         made = await self.world.emulator("PUT", "/emulator/entrance", {"service": self.service, **plan})

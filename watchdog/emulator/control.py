@@ -15,7 +15,7 @@
 | `GET /emulator/traffic` | → `{"history": [{at, service, project, region, generation, split, tags}]}`, `?service=` |
 | `GET`, `PATCH /emulator/delays` | `{routing_delay_s?, startup_s?, startup_timeout_s?, propagation_s?}` |
 | `GET`, `POST`, `DELETE /emulator/admin-faults` | `{kind: status, latency, drop, race or unreachable; on?, count?, for_s?, status?, latency_s?, …}` |
-| `PUT /emulator/iam` | `{read?: bool, write?: bool, impersonate?: bool, writers?: [ACCOUNT]}`: false answers 403; with `writers`, only tokens of these accounts write |
+| `PUT /emulator/iam` | `{read?: bool, write?: bool, impersonate?: bool, writers?: [ACCOUNT], revoke?: bool}`: false answers 403; with `writers`, only tokens of these accounts write; `revoke` takes back those given out |
 | `GET /emulator/admin-log` | → `{"reads": N, "writes": [{at, method, service, status, traffic, annotations, new_revision, applied, …}]}` |
 | `PUT /emulator/load` | `{service?, project?, region?, who?, rate_per_s, …}` (`load.LoadPlan`); a load of each `who`; rate 0 stops |
 | `GET /emulator/load` | → `{"load": [{service, plan, sent, dropped, answers, errors}]}` |
@@ -36,6 +36,7 @@ from pydantic import BaseModel, ValidationError
 from watchdog.emulator.api_errors import ApiError
 from watchdog.emulator.control_bodies import Condemnation, DelayChange, Deploy, Iam, Load, Maximum, Script, Shift
 from watchdog.emulator.control_views import describe_change, describe_revision, describe_service, describe_write
+from watchdog.emulator.credentials import TokenMint
 from watchdog.emulator.director import Director, Release
 from watchdog.emulator.gate import AdminFault, Gate
 from watchdog.emulator.load import LoadPlan
@@ -49,6 +50,7 @@ class Stage(Protocol):
 
     director: Director
     gate: Gate
+    mint: TokenMint
 
     def endpoints(self) -> Json:
         """Where everything listens."""
@@ -221,6 +223,8 @@ class Control:
         gate = self._stage.gate
         gate.may_read, gate.may_write, gate.may_impersonate = body.read, body.write, body.impersonate
         gate.writers = None if body.writers is None else frozenset(body.writers)
+        if body.revoke:
+            self._stage.mint.clear()
         return _json(body.model_dump())
 
     async def admin_log(self, _request: web.Request) -> web.Response:

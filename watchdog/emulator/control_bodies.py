@@ -68,6 +68,8 @@ class Iam(Strict):
     write: bool = True
     impersonate: bool = True
     writers: list[str] | None = None
+    revoke: bool = False
+    """Whether the tokens given out so far are worth nothing any more."""
 
 
 class Load(LoadPlan, ServiceName):

@@ -29,6 +29,8 @@ KIND: Final = "preflight"
 EVERY_S: Final = doubt.FRESH_S / 2
 AGAIN_S: Final = 600.0
 """After a definite failure: whoever mends it need not restart anything."""
+DOUBTED_S: Final = 30.0
+"""The same while a watch is open that would act by itself."""
 UNANSWERED_S: Final = (5.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 """After no answer: soon, then less and less often."""
 PATIENCE_S: Final = 3.0
@@ -83,6 +85,8 @@ class Trust:
     _unanswered: int = 0
     """So many in a row."""
     _now: asyncio.Event = field(default_factory=asyncio.Event)
+    _opening: bool = False
+    """Whether a watch is being opened in doubt: it may not be among the runners yet."""
 
     @property
     def needed(self) -> bool:
@@ -108,7 +112,11 @@ class Trust:
         if not self.needed:
             return ""
         await self._ask_safely(within_s=PATIENCE_S)
-        return doubt.why(self.keeper.service.preflights, self.keeper.tools.clock.now())
+        why = doubt.why(self.keeper.service.preflights, self.keeper.tools.clock.now())
+        if why:  # from now on somebody waits for it: no pause of before may hold it up
+            self._opening = True
+            self.soon()
+        return why
 
     def heard(self, at: float, *, passed: bool, problems: Sequence[str], by: str) -> Fact:
         """What another process found, as a fact."""
@@ -118,7 +126,11 @@ class Trust:
     def _pause_s(self) -> float:
         if self._unanswered:
             return UNANSWERED_S[min(self._unanswered, len(UNANSWERED_S)) - 1]
-        return AGAIN_S if self.keeper.service.preflights.failed_at is not None else EVERY_S
+        if self.keeper.service.preflights.failed_at is None:
+            return EVERY_S
+        doubted = self._opening or any(r.watch.open and r.watch.doubt for r in self.keeper.runners.values())
+        self._opening = False
+        return DOUBTED_S if doubted else AGAIN_S
 
     async def _ask_safely(self, *, within_s: float = 60.0) -> None:
         """A fault of ours in here must keep no watch from opening, and end no keeping."""
