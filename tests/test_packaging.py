@@ -304,7 +304,9 @@ def test_terraform_and_the_commands_in_the_readme_grant_the_same() -> None:
 
 def rights(text: str) -> set[str]:
     """Predefined roles and permissions of Cloud Run that a text names."""
-    return set(re.findall(r"roles/[a-z]+\.[a-zA-Z]+|run\.(?:services|revisions|operations)\.[a-z]+", text))
+    return set(
+        re.findall(r"roles/[a-z]+\.[a-zA-Z]+|run\.(?:services|revisions|operations|jobs|executions)\.[a-z]+", text)
+    )
 
 
 @pytest.mark.parametrize("pattern", ["deploy/**/*", "*.md", "docs/**/*.md"])

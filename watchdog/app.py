@@ -221,6 +221,7 @@ async def build(
             clock=clock,
             store=store,
             traffic=cloud_run,
+            jobs=cloud_run,
             prober=prober,
             metrics=metrics,
             owner=owner,

@@ -222,6 +222,31 @@ class TrafficControl(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """One run of a Cloud Run job. `succeeded` is None while it goes on; `message` says why it failed."""
+
+    name: str
+    created_at: float
+    """Unix seconds, by Cloud Run's clock."""
+    succeeded: bool | None = None
+    message: str = ""
+
+
+class JobControl(Protocol):
+    """Runs Cloud Run jobs. It may not decide anything. `place` gives project and region."""
+
+    async def executions(self, place: ServiceKey, job: str) -> Sequence[Execution]:
+        """Its executions, in no order. Raises `TemporaryError`, or `PermanentError` where there is no such job or no
+        permission."""
+        ...
+
+    async def run_job(self, place: ServiceKey, job: str, *, writer: ServiceKey) -> Execution:
+        """Run it once, with the rights that writes to the service `writer` have. After a `TemporaryError` it may or may
+        not have begun: look at the executions. Retries nothing by itself."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Right:
     """One permission on a service: whether we have it, what it is for, and how it is granted."""
 

@@ -1,11 +1,16 @@
 # The account the watchdog runs as, exactly the rights it needs, and the watchdog itself. What each right is for stands in
-# ../README.md, "Rights"; nothing here lets it deploy an image, read a secret of a service, or touch a database.
+# ../README.md, "Rights"; nothing here lets it read a secret of a service or touch a database. It deploys an image only
+# where a policy says redeploy_image: the same one again that served before.
 
 locals {
   runtime_accounts = toset([for service in var.services : service.runtime_service_account])
   repositories = {
     for service in var.services :
     "${service.repository_location}/${service.repository}" => service...
+  }
+  jobs = {
+    for key, service in var.services : key => { name = service.database_rollback_job, region = service.region }
+    if service.database_rollback_job != null
   }
   policy_secrets = toset([for service in var.services : service.policy_secret])
   secrets        = setunion(local.policy_secrets, [for variable in var.secret_env : variable.secret])
@@ -103,6 +108,26 @@ resource "google_cloud_run_v2_service_iam_member" "rollback" {
   location = each.value.region
   name     = each.value.name
   role     = google_project_iam_custom_role.rollback.id
+  member   = local.writer
+}
+
+resource "google_project_iam_custom_role" "run_job" {
+  count       = length(local.jobs) > 0 ? 1 : 0
+  role_id     = "deployWatchdogRunJob"
+  title       = "Deploy watchdog: undo a migration"
+  description = "Runs a job and reads its executions; bound on single jobs only."
+  permissions = [
+    "run.jobs.run",
+    "run.executions.list",
+  ]
+}
+
+resource "google_cloud_run_v2_job_iam_member" "run" {
+  for_each = local.jobs
+  project  = var.project
+  location = each.value.region
+  name     = each.value.name
+  role     = google_project_iam_custom_role.run_job[0].id
   member   = local.writer
 }
 

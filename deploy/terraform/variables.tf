@@ -37,6 +37,7 @@ variable "services" {
     repository_location     = string                # e.g. us-central1, or us
     policy_secret           = string                # Secret Manager secret that holds its policy file
     private                 = optional(bool, false) # calling it needs roles/run.invoker
+    database_rollback_job   = optional(string)      # the policy's database_rollback.job, in the service's region
   }))
 
   validation {

@@ -14,6 +14,7 @@ from tests.core.watches import T0, fails, opening, regular, sampled
 from watchdog.core.events import (
     Event,
     FellElsewhere,
+    JobRan,
     Lag,
     Noticed,
     Opened,
@@ -152,6 +153,7 @@ events: dict[str, st.SearchStrategy[Event]] = {
         Scaled, at=at, result=text, reason=text, before=st.integers(0, 99), after=st.integers(0, 99), command=text
     ),
     "fell_elsewhere": st.builds(FellElsewhere, at=at, region=text, watch=text, proof=text),
+    "job_ran": st.builds(JobRan, at=at, result=text, reason=text, execution=text),
     "watch_resumed": st.builds(Resumed, at=at, down_since=at),
     "ticked": st.builds(Ticked, at=at),
     "trusted": st.builds(Trusted, at=at),

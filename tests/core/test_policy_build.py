@@ -119,7 +119,7 @@ def test_off_is_taken_also_where_yaml_reads_it_as_false(off: object) -> None:
 
 
 def test_reserved_words_load_and_say_that_they_do_nothing_yet() -> None:
-    words = ["logs", "database_rollback"]
+    words = ["logs"]
     built = build(**{word: {"any": ["thing"]} for word in words})
 
     assert built.policy is not None

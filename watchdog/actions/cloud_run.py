@@ -12,13 +12,13 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 
 from watchdog import __version__
-from watchdog.actions import knative, knative_shapes, redeploying, scaling
+from watchdog.actions import jobs, knative, knative_shapes, redeploying, scaling
 from watchdog.actions.described import described
 from watchdog.core.beyond import ScaleMark
 from watchdog.core.first_policy import Described
 from watchdog.core.model import RevisionState, ServiceKey, ServiceState, Split, TrialMark
 from watchdog.errors import ConflictError, PermanentError, TemporaryError
-from watchdog.ports import Right
+from watchdog.ports import Execution, Right
 from watchdog.settings import Settings
 from watchdog.transport import GoogleTokens, Peer, Reply, error_of, request
 from watchdog.transport.impersonation import PERMISSION, Impersonated
@@ -223,6 +223,18 @@ class CloudRun:
             body, template, name, resource_version=resource_version, client_version=__version__
         )
         return await self._put(service, wanted, doing)
+
+    async def executions(self, place: ServiceKey, job: str) -> Sequence[Execution]:
+        """The job's executions."""
+        path, doing = f"{jobs.path_of(place, job)}/executions", f"Listing the executions of the job {job}"
+        answer = await self._call("GET", place.region, path, doing=doing)
+        return [jobs.execution(item) for item in knative_shapes.items(answer, "executions")]
+
+    async def run_job(self, place: ServiceKey, job: str, *, writer: ServiceKey) -> Execution:
+        """Run the job."""
+        path, doing = f"{jobs.path_of(place, job)}:run", f"Running the job {job}"
+        lent = self._writers.get(writer)
+        return jobs.started(await self._call("POST", place.region, path, json={}, doing=doing, writer=lent))
 
     async def _body(self, service: ServiceKey, resource_version: str, doing: str) -> dict[str, Any]:
         """The whole Service of this version. Raises `ConflictError` when there is another one by now."""

@@ -46,6 +46,25 @@ class DatabaseRollback(_Value):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobRun:
+    """The one run of the job that undoes a migration, as far as it has come.
+
+    `stage`: `starting` (asked for; whether Cloud Run has begun is not known yet), `running`, `succeeded`, `failed`.
+    """
+
+    job: str
+    asked_at: float
+    since: float
+    """An execution that began after this (Unix seconds) is taken for ours, whoever started it."""
+    stage: str = "starting"
+    by: str = ""
+    """Who let it run; empty where the policy does."""
+    execution: str = ""
+    ended_at: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleMark:
     """What is written on the service with every change of its maximum: whose it is, and when it was raised lately.
 

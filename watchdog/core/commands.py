@@ -19,6 +19,11 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunJob:
+    """Run the job that undoes the migration, as the watch's `JobRun` says. Answered by `events.JobRan`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notify:
     """Send a message. `key` is unique; `body` has the shape of `messages.Body`."""
 
@@ -36,4 +41,4 @@ class Announce:
     fields: Mapping[str, Any]
 
 
-Command = Restore | Scale | Notify | Announce
+Command = Restore | Scale | RunJob | Notify | Announce

@@ -12,6 +12,7 @@ from watchdog.core import (
     evaluate,
     incidents,
     messages,
+    migration,
     recovery,
     scaling,
     signoffs,
@@ -77,7 +78,7 @@ def end_of(watch: Watch) -> float:
     )
     if proving and watch.hold is None and rollback is None:
         return watch.ends_at + OVERTIME_S
-    return max(watch.ends_at, scaling.holds_until(watch))
+    return max(watch.ends_at, scaling.holds_until(watch), migration.holds_until(watch))
 
 
 def _next_window(watch: Watch) -> float:

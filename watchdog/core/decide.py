@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field, replace
 from math import inf
 
-from watchdog.core import doubt, messages, schema, triable
-from watchdog.core.commands import Announce, Command, Notify, Restore
+from watchdog.core import doubt, messages, migration, schema, triable
+from watchdog.core.commands import Announce, Command, Notify, Restore, RunJob
 from watchdog.core.messages import Body
 from watchdog.core.model import Action, Outcome, State, Window
 from watchdog.core.state import Decision, Entry, Hold, Incident, Rollback, Trigger, Watch
@@ -15,7 +15,7 @@ TIMELINE = 200
 DECISIONS = 50
 RETRY_S = 60.0
 """A refused rollback is not decided again sooner than this."""
-FIRM = frozenset({"person", "retry", "refused", "migration"})
+FIRM = frozenset({"person", "retry", "refused", "migration", migration.HOLD})
 """Holds that no probe's answer may end or replace."""
 SIGNAL = "signal:"
 """Begins the criterion of a signal, which stays true until somebody acts on it."""
@@ -130,8 +130,11 @@ def consider(step: Step, trigger: Trigger) -> None:
             f"{messages.by_hand(watch)}.",
         )
         return
-    if (differs := other_schema(watch)) is not None:
-        refuse(step, trigger, *differs)
+    if not migration.undone(watch) and (differs := other_schema(watch)) is not None:
+        if migration.runs_by_itself(watch):
+            undo_migration(step, trigger, differs[0])
+        else:
+            refuse(step, trigger, differs[0], f"{differs[1]} {migration.hint(watch)}".strip())
         return
     if not watch.target.split.shares:
         refuse(
@@ -158,6 +161,17 @@ def other_schema(watch: Watch) -> tuple[str, str] | None:
         "Old code would meet a database that it does not know. Mend it forward; or undo the migration first, then "
         f"`watchdog rollback {watch.id} --reason …` (docs/runbook.md, Schema)."
     )
+
+
+def undo_migration(step: Step, trigger: Trigger, why: str) -> None:
+    """Let the policy's job undo the migration first; the rollback goes on when it has succeeded (`core.database`)."""
+    watch = step.watch
+    run = watch.job = migration.asked(watch)
+    step.commands.append(RunJob())
+    watch.hold = None
+    reason = f"{why}; the job {run.job} undoes the migration first"
+    todo = f"Wait for it: traffic follows when it has succeeded. `watchdog hold {watch.id}` keeps traffic where it is."
+    hold(step, trigger, kind=migration.HOLD, reason=reason, todo=todo)
 
 
 def begin(step: Step, trigger: Trigger, *, by: str = "") -> None:

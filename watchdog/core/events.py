@@ -233,6 +233,17 @@ class FellElsewhere:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobRan:
+    """The job that undoes a migration: `running`, `succeeded` or `failed`, and why. `execution` is its name, empty
+    where none is known."""
+
+    at: float
+    result: str
+    reason: str = ""
+    execution: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
     """The watch goes on after its process was away since `down_since`."""
 
@@ -266,6 +277,7 @@ Event = (
     | Written
     | Scaled
     | FellElsewhere
+    | JobRan
     | Resumed
     | Trusted
     | Ticked

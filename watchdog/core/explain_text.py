@@ -14,6 +14,12 @@ from watchdog.core.text import clock, listing, reading, share
 NEAREST: Final = 3
 """Rows that an answer names before it leaves the rest to the list."""
 WORTH_TELLING_S: Final = 1.0
+_JOB: Final = {
+    "starting": "was asked to run",
+    "running": "runs",
+    "succeeded": "succeeded",
+    "failed": "failed",
+}
 
 
 def question(e: Explanation) -> str:
@@ -38,6 +44,9 @@ def answer(e: Explanation) -> tuple[str, ...]:
     else:
         said = _kept(e)
     said += [_sentence(s.reason or s.sentence) for s in w.scalings]
+    if w.job is not None:
+        why = f": {w.job.reason}" if w.job.reason else ""
+        said.append(_sentence(f"The job {w.job.job}, which undoes the migration, {_JOB[w.job.stage]}{why}"))
     if e.away_s >= WORTH_TELLING_S:
         said.append(f"The watchdog itself was away for {span_text(e.away_s)}; that time counts as not seen.")
     if e.not_folded:

@@ -14,6 +14,7 @@ from watchdog.core.author import Author
 from watchdog.core.events import (
     Event,
     FellElsewhere,
+    JobRan,
     Lag,
     Noticed,
     Opened,
@@ -60,6 +61,7 @@ KINDS: Mapping[type, str] = {
     Written: "traffic_written",
     Scaled: "instances_scaled",
     FellElsewhere: "fell_elsewhere",
+    JobRan: "job_ran",
     Resumed: "watch_resumed",
     Trusted: "trusted",
     Ticked: "ticked",
@@ -72,7 +74,7 @@ UPCASTERS: Mapping[tuple[str, int], Callable[[Mapping[str, Any]], Mapping[str, A
 
 
 _PLAIN: Mapping[str, Callable[..., Event]] = {
-    KINDS[made]: made for made in (Signalled, Operated, Scaled, FellElsewhere, Resumed, Trusted, Ticked)
+    KINDS[made]: made for made in (Signalled, Operated, Scaled, JobRan, FellElsewhere, Resumed, Trusted, Ticked)
 }
 """Events of plain values only: their bodies are their fields."""
 
@@ -351,7 +353,9 @@ def encode(event: Event) -> tuple[str, int, dict[str, Any]]:
                 "rollback_safe": event.rollback_safe,
                 "previous": encode_split(event.previous),
             }
-        case Signalled() | Operated() | Scaled() | FellElsewhere() | Resumed() | Ticked() | Trusted():  # plain values
+        case (
+            Signalled() | Operated() | Scaled() | JobRan() | FellElsewhere() | Resumed() | Ticked() | Trusted()
+        ):  # plain values
             body = {f.name: getattr(event, f.name) for f in fields(event) if f.name != "at"}
     return kind, SCHEMA[kind], body
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 
-from watchdog.core import decide, escalation, incidents, messages, scaling, signoffs, trial
+from watchdog.core import database, decide, escalation, incidents, messages, scaling, signoffs, trial
 from watchdog.core.decide import Step
 from watchdog.core.events import Operated
 from watchdog.core.model import State
@@ -58,7 +58,7 @@ def operate(step: Step, event: Operated) -> None:
 
 def _signoff(step: Step, event: Operated, who: str, said: str) -> None:
     """An answer to a question, or the approval of what waits for one."""
-    if not scaling.approved(step, event.name, who, said):
+    if not scaling.approved(step, event.name, who, said) and not database.approved(step, event.name, who, said):
         signoffs.sign(step, event.name, who, event.reason)
         step.note("signoff", f"{event.name or 'Signed off'} by {who}{said}.")
 

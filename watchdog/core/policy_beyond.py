@@ -77,8 +77,9 @@ def scale_up_of(
     return ScaleUp.model_validate({key: v for key, v in given.items() if v is not None})
 
 
-def database_rollback_of(value: object, findings: Findings) -> DatabaseRollback | None:
-    """The section, or None where there is none or it is broken."""
+def database_rollback_of(value: object, regions: int, findings: Findings) -> DatabaseRollback | None:
+    """The section, or None where there is none or it is broken. `regions`: in how many the service is watched; their
+    database is one, and each has a watch of its own."""
     path: Path = ("database_rollback",)
     read = None if value is None else DatabaseRollbackFile.read(value, path, findings)
     if read is None:
@@ -89,6 +90,12 @@ def database_rollback_of(value: object, findings: Findings) -> DatabaseRollback 
     for key in ("region", "run", "within"):
         if getattr(read, key) is not None and not read.job and "job" not in read.spoilt:
             findings.problem((*path, key), "has no meaning without job")
+    if read.job and regions > 1 and read.region is None and "region" not in read.spoilt:
+        findings.problem((*path, "region"), "is missing: the service has several, and each would run a job of its own")
+    if regions > 1 and read.run == "automatic":
+        findings.problem(
+            (*path, "run"), "automatic would let two regions undo the same migration at once; write run: approve"
+        )
     given: dict[str, Any] = {
         "job": read.job,
         "region": read.region,

@@ -24,7 +24,7 @@ from watchdog.core.policy import (
     SharedCause,
     WindowConfig,
 )
-from watchdog.core.policy_beyond import misplaced, scale_up_of
+from watchdog.core.policy_beyond import database_rollback_of, misplaced, scale_up_of
 from watchdog.core.policy_checks import edge_of, jobs_of, notes_of, version_of
 from watchdog.core.policy_grammar import (
     RESERVED_TOP,
@@ -124,6 +124,9 @@ def build_policy(data: object, journeys: Mapping[str, Journey | str] | None = No
     channels = channels_of(file.get("channels"), findings)
     escalation = escalation_of(file.get("escalation"), findings)
     silences = silences_of(file.get("silences"), findings)
+    database_rollback = database_rollback_of(
+        file.get("database_rollback"), len(parts.service.regions) if parts.service else 1, findings
+    )
     scale_up = scale_up_of(file.get("scale_up"), compiler.rows, parts.metrics, findings)
     if findings.problems or parts.service is None or not parts.windows:
         return Built(None, tuple(findings.problems), tuple(findings.warnings))
@@ -152,6 +155,7 @@ def build_policy(data: object, journeys: Mapping[str, Journey | str] | None = No
         silences=silences,
         scale_up=scale_up,
         redeploy_image=top.redeploy_image is True,
+        database_rollback=database_rollback,
         notes=compiler.notes | dict(notes_of(checks, file)),
         **({} if top.coverage_floor is None else {"coverage_floor": top.coverage_floor}),
     )

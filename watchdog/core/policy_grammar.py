@@ -41,7 +41,7 @@ from watchdog.core.policy_fields import (
 from watchdog.core.policy_paging import ChannelsFile, EscalationFile, SilenceFile
 from watchdog.core.policy_section import EditorSchema, Section
 
-RESERVED_TOP = ("logs", "database_rollback")
+RESERVED_TOP = ("logs",)
 """Keys that a later version gives a meaning; until then they load with a warning."""
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from math import inf
 
-from watchdog.core import author, decide, messages, noise, redeploy, scaling, spread, trial
+from watchdog.core import author, decide, messages, migration, noise, redeploy, scaling, spread, trial
 from watchdog.core.catalogue import Family, check_words
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed, TrafficSeen, Writing, Written
@@ -440,7 +440,7 @@ def _recovered(step: Step, rollback: Rollback, *, proven: bool) -> None:
             happened=sentence,
             did=f"Traffic is on {rollback.after} since {when(rollback.restored_at or watch.at, watch.at)}.",
             over=over,
-            todo=f"Find the cause in {watch.revision}. " + messages.unpin(watch),
+            todo=f"Find the cause in {watch.revision}. {messages.unpin(watch)} {migration.hint(watch)}".strip(),
             evidence=[("proof", rollback.trigger.sentence), *trial.evidence(watch), *scaling.leftover(watch)],
             after=rollback.after,
             incident=step.resolve_incident(),

@@ -7,6 +7,7 @@ from watchdog.core import (
     coverage,
     doubt,
     escalation,
+    migration,
     observed,
     promotion,
     recovery,
@@ -72,6 +73,7 @@ def view(watch: Watch) -> dict[str, Any]:
         "elsewhere": {"region": watch.elsewhere.region, "watch": watch.elsewhere.watch} if watch.elsewhere else None,
         "trial": _trial(watch),
         "scalings": scaling.view(watch),
+        "database": _database(watch),
         "hold": {"reason": watch.hold.reason, "since": iso(watch.hold.since), "kind": watch.hold.kind}
         if watch.hold
         else None,
@@ -275,6 +277,23 @@ def _trial(watch: Watch) -> dict[str, Any] | None:
 
 def _served(revisions: tuple[str, ...], served: Served) -> dict[str, Any]:
     return {"revisions": list(revisions), "bad": served.bad, "total": served.total, "kinds": dict(served.kinds)}
+
+
+def _database(watch: Watch) -> dict[str, Any] | None:
+    """The run of the job that undoes a migration, and what a person would type."""
+    run = watch.job
+    if watch.rules.policy.database_rollback is None:
+        return None
+    return {
+        "job": run.job if run else "",
+        "state": run.stage if run else "",
+        "by": run.by if run else "",
+        "execution": run.execution if run else "",
+        "asked_at": iso(run.asked_at) if run else None,
+        "ended_at": iso(run.ended_at) if run else None,
+        "reason": run.reason if run else "",
+        "commands": list(migration.commands(watch)),
+    }
 
 
 def _incident(watch: Watch) -> dict[str, Any] | None:

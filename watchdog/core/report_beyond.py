@@ -57,5 +57,32 @@ def steps(view: Mapping[str, Any]) -> Sequence[Step]:
             )
         ]
     if state in {"refused", "observed", "failed"} and command:
-        return [Step(f"{last.get('criterion')} asks for more instances, and nothing was written. By hand:", command)]
-    return []
+        asks = Step(f"{last.get('criterion')} asks for more instances, and nothing was written. By hand:", command)
+        return [asks, *_database(view)]
+    return _database(view)
+
+
+def _database(view: Mapping[str, Any]) -> Sequence[Step]:
+    """How the database goes back, where a rollback was decided and nothing has done it."""
+    database = view.get("database") or {}
+    decided = view.get("rollback") or view.get("hold") or view.get("outcome") in {"rolled_back", "failed"}
+    if not database or not decided or database.get("state") in {"succeeded", "starting", "running"}:
+        return []
+    first, *rest = database.get("commands") or ("",)
+    return [Step("If this deploy migrated the database, undo that by hand:", first), *(Step("Then:", c) for c in rest)]
+
+
+def database(view: Mapping[str, Any]) -> str:
+    """What the job did, in one sentence; empty where it was not asked to do anything."""
+    run = view.get("database") or {}
+    if not run.get("state"):
+        return ""
+    by = f" on the word of {run['by']}" if run.get("by") else ""
+    name = f" ({run['execution']})" if run.get("execution") else ""
+    end = {
+        "starting": "was asked to run",
+        "running": "runs",
+        "succeeded": f"has undone the migration at {str(run.get('ended_at'))[11:19]} UTC",
+        "failed": f"failed: {run.get('reason')}",
+    }[str(run["state"])]
+    return f"The job {run['job']}{name} was asked for at {str(run['asked_at'])[11:19]} UTC{by} and {end}."

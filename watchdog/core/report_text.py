@@ -50,6 +50,7 @@ def markdown(
         _section("How it went", _measures(view, records)),
         _section("The trial", _trial(view)),
         _section("Scaling up", _scalings(view)),
+        _section("The database", _plain(report_beyond.database(view))),
         _section(str((explanation or {}).get("question")), _why(explanation or {})),
         _section("Evidence", _criteria(view)),
         _section("Evidence over time", _plots(explanation or {})),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, NamedTuple
 
-from watchdog.core.beyond import Scaling
+from watchdog.core.beyond import JobRun, Scaling
 from watchdog.core.compare import Arm
 from watchdog.core.cover import Cover
 from watchdog.core.events import FellElsewhere, Target
@@ -457,6 +457,8 @@ class Watch:
     """The watched revision's instances: end (Unix seconds) and number of the last points."""
     scalings: tuple[Scaling, ...] = ()
     """Every attempt to scale up, the last one last."""
+    job: JobRun | None = None
+    """The last run of the job that undoes a migration."""
     messages: int = 0
     """Messages made so far: numbers their keys."""
     due: float = inf

@@ -7,7 +7,7 @@ old code that cannot serve any more is found out on a fifth of the users. The st
 from dataclasses import replace
 from math import inf
 
-from watchdog.core import messages, noise, two_arms
+from watchdog.core import messages, migration, noise, two_arms
 from watchdog.core.catalogue import Family
 from watchdog.core.commands import Restore
 from watchdog.core.decide import Step
@@ -283,7 +283,8 @@ def _hold(step: Step, trial: Trial, did: str) -> None:
         Finding.SICK_OTHERWISE: (
             "migration",
             f"a trial has shown that the old code cannot serve: {counted(watch, trial)}",
-            f"A migration of this deploy may keep {target} from working: fix forward, or undo it first. {anyway}",
+            f"A migration of this deploy may keep {target} from working: fix forward, or undo it first. "
+            f"{migration.hint(watch)} {anyway}".lstrip(),
         ),
         "refused": ("refused", why, "Move traffic by hand, or deploy a good revision."),
     }.get(trial.verdict, ("person", why, f"`watchdog resume {watch.id}` lets it act again."))

@@ -14,6 +14,7 @@ from watchdog.core import (
     author,
     capacity,
     coverage,
+    database,
     deadlines,
     decide,
     doubt,
@@ -23,6 +24,7 @@ from watchdog.core import (
     hard_down,
     incidents,
     messages,
+    migration,
     moves,
     one_caller,
     operators,
@@ -39,6 +41,7 @@ from watchdog.core.decide import Step
 from watchdog.core.events import (
     Event,
     FellElsewhere,
+    JobRan,
     Noticed,
     Opened,
     Operated,
@@ -243,7 +246,7 @@ def _apply(step: Step, event: Event) -> None:
             recovery.writing(step, event)
         case Written():
             moves.written(step, event)
-        case Trusted() | Scaled():
+        case Trusted() | Scaled() | JobRan():
             _beside(step, event)
         case Resumed():
             away = span(event.at - event.down_since)
@@ -258,13 +261,15 @@ def _sampled(step: Step, event: Sampled) -> None:
     capacity.again(step)
 
 
-def _beside(step: Step, event: Trusted | Scaled) -> None:
+def _beside(step: Step, event: Trusted | Scaled | JobRan) -> None:
     """What happened beside the evidence and the traffic."""
     match event:
         case Trusted():
             trust.trusted(step)
         case Scaled():
             scaling.scaled(step, event)
+        case JobRan():
+            database.ran(step, event)
 
 
 def _sample(step: Step, sample: Sample) -> None:
@@ -314,7 +319,7 @@ def _follow(step: Step, before: Watch) -> None:
             watch.hold = replace(held, trigger=replace(held.trigger, rule=None))
         elif (heir := versus.heir(watch, held)) is not None:
             watch.hold = replace(held, trigger=heir)
-        elif held.kind != "person":
+        elif held.kind not in {"person", migration.HOLD}:
             watch.warming = watch.versus = None
             decide.release_hold(step, f"{held.trigger.criterion} has cleared")
     for rule, old, new in zip(watch.rules.rules, before.verdicts, watch.verdicts, strict=True):

@@ -21,7 +21,7 @@
 | `GET /emulator/load` | → `{"load": [{service, plan, sent, dropped, answers, errors}]}` |
 | `GET /emulator/requests` | → `{"revisions": {REV: {requests, by_status, first_ended_at, last_ended_at}}, "next": N, "requests"?: […]}`; lines with `?since=N` |
 
-Times are Unix seconds. `/emulator/monitoring…`, `/emulator/logging…`, `/emulator/entrance` and the collectors' routes are documented with them. The Admin API is
+Times are Unix seconds. `/emulator/jobs…`, `/emulator/monitoring…`, `/emulator/logging…`, `/emulator/entrance` and the collectors' routes are documented with them. The Admin API is
 served on this port as well.
 """  # noqa: E501 -- a table reads best with one line a row
 

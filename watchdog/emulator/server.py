@@ -29,6 +29,7 @@ from watchdog.emulator.entrance import Entrances
 from watchdog.emulator.entrance_control import add_entrance_routes
 from watchdog.emulator.fleet import Fleet
 from watchdog.emulator.gate import Gate
+from watchdog.emulator.jobs import Jobs, add_job_routes
 from watchdog.emulator.ledger import Ledger
 from watchdog.emulator.listener import Listener
 from watchdog.emulator.load import LoadGenerator, LoadPlan
@@ -65,6 +66,7 @@ class Emulator:
             ingest_delay_s=self.options.ingest_delay_s,
         )
         self.scheduler = Scheduler()
+        self.jobs = Jobs()
         self.sql = CloudSql()
         self.logging = LoggingServer(ledger=self.ledger, delivery_delay_s=self.options.log_delay_s)
         self._mail = MailCollector(self.collected)
@@ -153,6 +155,7 @@ class Emulator:
         self.monitoring.clear_faults()
         self.logging.clear()
         self.scheduler.clear()
+        self.jobs.clear()
         self.sql.clear()
         self.logging.clear_faults()
         self.collected.clear()
@@ -226,6 +229,7 @@ class Emulator:
         edge = Edge(self.world, self.gate, self.mint, race=self.director.race)
         self.mint.add_routes(app)
         Admin(self.world, self._writer, self._splitter, self._fleet, edge).add_routes(app)
+        add_job_routes(app, self.jobs, edge, with_control=with_control)
         add_scheduler_routes(app, self.scheduler, with_control=with_control)
         add_sql_routes(app, self.sql, with_control=with_control)
         if with_control:

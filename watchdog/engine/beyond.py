@@ -10,10 +10,12 @@ from typing import Any
 
 import structlog
 
-from watchdog.core.commands import Command, Scale
-from watchdog.core.events import Event, Scaled
+from watchdog.core import migration
+from watchdog.core.commands import Command, RunJob, Scale
+from watchdog.core.events import Event, JobRan, Scaled
 from watchdog.core.scaling import current
 from watchdog.core.state import Watch
+from watchdog.engine.database import Undo
 from watchdog.engine.scaling import Scaler
 from watchdog.engine.tools import Tools
 
@@ -35,12 +37,17 @@ class Beyond:
         """Start what the command asks for; what is under way already is not started twice."""
         if isinstance(command, Scale):
             self._start("scale", self._scale)
+        elif isinstance(command, RunJob):
+            self._start("job", self._run_job)
 
     def take_up(self) -> None:
         """Go on with what was decided before this process had the watch."""
         attempt = current(self.watch())
         if attempt is not None and attempt.stage in {"writing", "reverting"}:
             self._start("scale", self._scale)
+
+        if migration.running(self.watch()):
+            self._start("job", lambda: self._run_job(doubtful=True))
 
     def tasks(self) -> list[asyncio.Task[None]]:
         """What is under way."""
@@ -60,3 +67,14 @@ class Beyond:
             scaled = Scaled(at=self.tools.clock.now(), result="failed", reason=reason)
         if scaled is not None:
             self.put(scaled)
+
+    async def _run_job(self, *, doubtful: bool = False) -> None:
+        undo = Undo(tools=self.tools, watch=self.watch(), owns=self.owns, put=self.put, doubtful=doubtful)
+        try:
+            ran = await undo.run()
+        except Exception as error:  # noqa: BLE001 - supervision: said, and the rest goes on
+            _log.exception("job_crashed", watch=self.watch().id)
+            reason = f"a fault of the watchdog itself ended the waiting ({type(error).__name__}: {error})"
+            ran = JobRan(at=self.tools.clock.now(), result="failed", reason=reason)
+        if ran is not None:
+            self.put(ran)

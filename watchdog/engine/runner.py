@@ -14,7 +14,7 @@ import structlog
 
 from watchdog.core import redeploy
 from watchdog.core import watch as folding
-from watchdog.core.commands import Announce, Command, Notify, Restore, Scale
+from watchdog.core.commands import Announce, Command, Notify, Restore, RunJob, Scale
 from watchdog.core.escalation import concerns
 from watchdog.core.events import Event, Opened, Operated, Probed, Sampled, Signalled, Ticked, Written
 from watchdog.core.journal import encode
@@ -282,7 +282,7 @@ class WatchRunner:
                         self.tools.metrics.incident_ack_seconds.observe(fields["seconds"])
                 case Restore():
                     self._start_restore(command)
-                case Scale():
+                case Scale() | RunJob():
                     self._beyond.carry_out(command)
                 case Notify():
                     pass  # in the outbox already, in the transaction of its event

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from watchdog.ports import Clock, Delivery, Journeys, Prober, Receipt, Rights, Source, Store, TrafficControl
+from watchdog.ports import Clock, Delivery, JobControl, Journeys, Prober, Receipt, Rights, Source, Store, TrafficControl
 from watchdog.telemetry import Metrics
 
 Follower = Callable[[str, float, Mapping[str, Any]], None]
@@ -49,6 +49,8 @@ class Tools:
     """Names this process in leases."""
     new_id: Callable[[], str]
     sources: Sequence[Source] = ()
+    jobs: JobControl | None = None
+    """None where no job can be run."""
     journeys: Journeys | None = None
     """None where none can be run."""
     rights: Rights | None = None
