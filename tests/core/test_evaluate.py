@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from tests.core.player import Player, World, play, steady
 from tests.core.watches import FAST, NEW, OLD, SLOW, T0, ok, opening, policy, regular, sampled, state_of, verdicts
 from watchdog.core import evaluate
-from watchdog.core.events import Sampled
+from watchdog.core.events import Lag, Sampled
 from watchdog.core.model import Action, Counts, Evidence, Missing, Sample, Split, Value, Verdict
+from watchdog.core.probing import OwnRequest
 
 QUIET = World(requests=None)
 
@@ -99,6 +100,20 @@ def test_our_own_probes_are_taken_out_of_cloud_runs_counts_while_the_revision_ha
 
     assert probed(Split.of({NEW: 100})) == 40 - 24
     assert probed(Split.of({NEW: 50, OLD: 50})) == 40
+
+
+def test_our_own_refused_probes_are_no_client_errors() -> None:
+    """A probe with a wrong token is 401, and Cloud Monitoring counts it like anybody's."""
+    of = policy(alert_thresholds=[{"metric": "client_error_rate", "warning": "> 5%"}])
+    lags = (Lag(source="cloud_run", check="client_error_rate", period_s=60.0, lag_s=180.0),)
+    player = Player(World(requests=None), opening(of, lags=lags))
+    player.watch.own_requests = tuple(
+        OwnRequest(T0 + 125.0 + n, bad=False, took_s=0.1, client_error=True) for n in range(24)
+    )
+    player.fold(sampled("client_error_rate", 180.0, Counts(26, 64), width=60.0, seen_s=400.0, source="cloud_run"))
+
+    (stream,) = [s for (_, check, _), s in player.watch.streams.items() if check == "client_error_rate"]
+    assert (stream.series.bad, stream.series.total) == (2.0, 40.0)
 
 
 def test_own_requests_are_forgotten_after_their_samples_can_no_longer_come() -> None:

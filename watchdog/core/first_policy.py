@@ -199,6 +199,9 @@ def _rows(described: Described) -> Iterator[str]:
         "alert_thresholds:",
         '  - {metric: cpu_usage,    warning: "> 70%", critical: "> 90%", action: investigate}',
         '  - {metric: memory_usage, warning: "> 80%", critical: "> 90%", action: investigate}',
+        "  # Requests that are refused (4xx) and traffic that stays away, compared with before: a word in chat.",
+        '  - {metric: client_error_rate, warning: "> 3x before"}',
+        '  - {metric: request_drop,      warning: "> 80%"}',
     )
     if described.databases:
         for name in _DATABASE:

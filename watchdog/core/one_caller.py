@@ -49,6 +49,8 @@ GATEWAY = 4
 COINCIDES_S = 900.0
 """Who fared well before the deploy and fails from its first minutes on is the release's victim, not its noise."""
 LEAST_KNOWN = 10.0
+BEFORE_S = 3600.0
+"""What `Rules.before` counts."""
 STRAY = 2.0
 """Bad requests of the others that are no sign of anything, however few requests they are among."""
 
@@ -170,12 +172,9 @@ def _others_fine(rule: Rule, origin: Origin, proof: _Span, whole: _Span) -> bool
 
 def _innocent(watch: Watch, rule: Rule, state: RuleState, source: str, origin: Origin, proof: _Span) -> Iterator[str]:
     """Why the release is not to blame for what this name suffers."""
-    past = next((p for p in watch.past if p.check == state.check), None)
-    if past is not None and past.until > past.since:
-        before = sum(o.bad for o in past.rows if (o.kind, o.key) == (origin.kind, origin.key))
-        now_per_s = origin.bad / max(1.0, proof.until - proof.since)
-        if before >= LEAST_ELSEWHERE and before / (past.until - past.since) >= AS_OFTEN * now_per_s:
-            yield f"it failed as often before the deploy ({before:g} times in {_minutes(past.until - past.since)})"
+    before, asked, span_s = _before(watch, state.check, origin)
+    if before >= LEAST_ELSEWHERE and asked and before / asked >= AS_OFTEN * origin.bad / proof.total:
+        yield f"it failed as often before the deploy ({before:g} times in {_minutes(span_s)})"
     control = versus.control(watch)
     if control is not None:
         beside = origins.within(watch.origins.get((source, state.check, control), ()), proof.since, proof.until)
@@ -190,6 +189,17 @@ def _innocent(watch: Watch, rule: Rule, state: RuleState, source: str, origin: O
                 f"others use {used.route} well ({used.others_bad:g} of {used.others_total:g} requests of "
                 f"{len(used.well)} or more callers were bad)"
             )
+
+
+def _before(watch: Watch, check: str, origin: Origin) -> tuple[float, float, float]:
+    """Its bad requests before the deploy, all requests of the same time, and how long that was (seconds). Shares are
+    compared, not numbers a second: of a busy project's log only a sample is read."""
+    past = next((p for p in watch.past if p.check == check), None)
+    if past is None or past.until <= past.since:
+        return 0.0, 0.0, 0.0
+    span_s = past.until - past.since
+    bad = sum(o.bad for o in past.rows if (o.kind, o.key) == (origin.kind, origin.key))
+    return bad, watch.rules.before.get(check, (0.0, 0.0))[1] * span_s / BEFORE_S, span_s
 
 
 def _others_use_it_well(use: Use, p0: float) -> bool:

@@ -15,7 +15,7 @@ async def _play(stage: Stage) -> None:
     await stage.load(stage.vary(4.0, 2.0, 12.0), **noise_days.CLIENT)
     line = await noise_days.told(stage, "v2", "One caller")
     stage.check("the line", line, "caller 198.51.100.x", "others use GET", "Nothing is rolled back")
-    await stage.pass_time(120.0)
+    await stage.pass_time(60.0)
     view = await stage.until("v2")
     rows = {row["id"]: row["verdict"] for row in view["criteria"]}
     stage.check("error_rate < 1%", str(rows["success.error_rate"]), "WARN")
