@@ -119,6 +119,29 @@ async def test_what_the_service_itself_answers_was_taken_by_an_instance(said: Sa
     assert not answer.refused
 
 
+@pytest.mark.parametrize(
+    "headers, audience, header",
+    [
+        ({}, "12-ab.apps.googleusercontent.com", "Authorization"),
+        ({"authorization": "Basic b3Vyczp0aGVpcnM="}, "12-ab.apps.googleusercontent.com", "Proxy-Authorization"),
+        ({"Authorization": "Basic b3Vyczp0aGVpcnM="}, "https://api.example.com", "X-Serverless-Authorization"),
+    ],
+)
+async def test_each_door_looks_for_its_token_in_its_own_header(
+    headers: dict[str, str], audience: str, header: str
+) -> None:
+    seen: list[str] = []
+
+    async def door(request: web.Request) -> web.Response:
+        seen.append(request.headers.get(header, ""))
+        return web.json_response({"status": "healthy"})
+
+    async with app(door) as url, HttpProber(LoopClock(), id_token=provider([])) as prober:
+        await prober.probe(config(auth="id_token", audience=audience, headers=headers), url, fresh=True)
+
+    assert seen[0].startswith("Bearer ")
+
+
 async def test_headers_take_secrets_of_the_environment_and_no_answer_repeats_them() -> None:
     async def gate(request: web.Request) -> web.Response:
         given = request.headers.get("X-Api-Key", "")

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.sources.servers import HEALTHY, LoopClock, config, raw, says
-from watchdog.core.model import Failed, Passed
+from watchdog.core.model import Failed, Missing, Passed
+from watchdog.errors import ConfigError
 from watchdog.sources.http_probe import HttpProber
 from watchdog.sources.resolver import MAX_HANGING, ThreadResolver
 
@@ -95,6 +96,14 @@ async def test_nobody_is_asked_for_names_that_no_dns_may_know() -> None:
         await ThreadResolver().resolve("api.invalid", 80)
 
 
-async def test_a_hosts_file_that_is_gone_fails_the_lookup(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No such file"):
-        await ThreadResolver(tmp_path / "none").resolve("localhost", 80)
+async def test_a_hosts_file_that_is_gone_is_our_trouble(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"WATCHDOG_HOSTS_FILE: .*none is no file"):
+        ThreadResolver(tmp_path / "none")
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 api.internal\n")
+    async with HttpProber(LoopClock(), hosts=hosts) as prober:
+        hosts.unlink()
+        answer = await prober.probe(config(), "http://api.internal:1", fresh=True)
+
+    assert answer.evidence == Missing("prober")
+    assert "hosts file can't be read" in answer.detail

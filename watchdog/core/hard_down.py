@@ -64,7 +64,8 @@ def _remember(watch: Watch, event: Probed) -> None:
     """Keep our own requests that reached the revision, so that they can be taken out of its counts."""
     answer = event.answer
     reached = event.role is Role.OWN or (event.role is Role.PUBLIC and watch.sole)
-    if not reached or answer.refused or (answer.status is None and not any(s.status is not None for s in answer.steps)):
+    taken = answer.status is not None and not answer.refused
+    if not reached or not (taken or any(s.status is not None for s in answer.steps)):
         return
     own = watch.own_requests
     requests = [(answer.ended_at, answer.status, answer.ended_at - answer.started_at)]

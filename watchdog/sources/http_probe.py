@@ -38,7 +38,14 @@ from watchdog.sources.access import (
 from watchdog.sources.certificates import CertificateBook, default_context
 from watchdog.sources.expectations import BodyError, mismatch, parse_json
 from watchdog.sources.probe_failures import explain
-from watchdog.sources.probe_request import ProbeRequest, UnsetVariableError, audience_of, build_request, redact
+from watchdog.sources.probe_request import (
+    ProbeRequest,
+    UnsetVariableError,
+    audience_of,
+    build_request,
+    redact,
+    token_header,
+)
 from watchdog.sources.reachability import opens
 from watchdog.sources.resolver import ThreadResolver
 from watchdog.sources.tracing import PhaseTrace, trace_config
@@ -175,9 +182,7 @@ class HttpProber:
             return Missing("auth"), f"no ID token: {error}"
         attempt.token_due, attempt.token_s = False, self._clock.monotonic() - started
         attempt.secrets.append(token)
-        # A probe's own Authorization is meant for the application; Cloud Run then looks into the other header first
-        # (cloud.google.com/run/docs/authenticating/service-to-service).
-        header = "X-Serverless-Authorization" if "Authorization" in request.headers else "Authorization"
+        header = token_header(probe.audience, taken="Authorization" in request.headers)
         request.headers[header] = f"Bearer {token}"
         return None
 

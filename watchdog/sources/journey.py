@@ -22,12 +22,12 @@ from watchdog.core.model import Failed, Missing, Passed
 from watchdog.core.probing import ProbeAnswer, StepAnswer
 from watchdog.errors import WatchdogError
 from watchdog.ports import Clock
-from watchdog.sources.access import DENIED, REDIRECTS, denied_by, location, login_redirect
+from watchdog.sources.access import DENIED, REDIRECTS, denied_by, location, login_redirect, no_instance
 from watchdog.sources.certificates import default_context
 from watchdog.sources.http_probe import DETAIL_LIMIT, PROBE_USER_AGENT_PREFIX
 from watchdog.sources.journey_request import CaptureError, StepResponse, build_step, captured, refusal
 from watchdog.sources.probe_failures import explain
-from watchdog.sources.probe_request import SHORTEST_SECRET, audience_of, redact
+from watchdog.sources.probe_request import SHORTEST_SECRET, audience_of, redact, token_header
 from watchdog.sources.redaction import excerpt
 from watchdog.sources.resolver import ThreadResolver
 
@@ -59,6 +59,8 @@ class _Run:
     headers: Mapping[str, str]
     steps: list[StepAnswer] = field(default_factory=list)
     passed: set[str] = field(default_factory=set)
+    refused: bool = False
+    """Whether no instance took the step that ended it."""
 
     @property
     def failed(self) -> StepAnswer | None:
@@ -121,6 +123,7 @@ class HttpJourneys:
                 ended_at=started_at + (self._clock.monotonic() - started),
                 status=failed.status if failed else None,
                 detail=detail[:DETAIL_LIMIT],
+                refused=run.refused if run else False,
                 steps=tuple(run.steps) if run else (),
             )
 
@@ -151,8 +154,7 @@ class HttpJourneys:
             token = await self._id_token(audience or audience_of(base_url))
         except (WatchdogError, OSError) as error:
             return {}, f"no ID token: {error}"
-        # A journey's own Authorization is meant for the application; Cloud Run looks into this header first.
-        return {"X-Serverless-Authorization": f"Bearer {token}"}, ""
+        return {token_header(audience, taken=True): f"Bearer {token}"}, ""
 
     def _begin(self, journey: Journey, base_url: str, now: float, headers: Mapping[str, str]) -> _Run:
         connector = aiohttp.TCPConnector(ssl=self._ssl, resolver=self._resolver, use_dns_cache=False, limit=0)
@@ -209,6 +211,8 @@ class HttpJourneys:
             evidence, detail = explain(error)
         if isinstance(evidence, Passed):
             run.passed.add(step.name)
+        elif response is not None and not cleanup:
+            run.refused = no_instance(response.status, response.headers, response.body)
         detail = redact(detail, run.secrets)
         if response is not None and response.body and not isinstance(evidence, Passed):
             detail = f"{detail}; body: {excerpt(response.body, run.secrets)}"

@@ -13,6 +13,7 @@ import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError
 
 from watchdog.core.model import Failed, Missing
+from watchdog.sources.resolver import HostsFileError
 
 OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 """We ran out of files, buffers or ports: no statement about the service."""
@@ -42,6 +43,8 @@ def _connecting(error: aiohttp.ClientConnectorError | aiohttp.ClientConnectorCer
     cause = error.os_error
     if cause.errno in OURS:
         return Missing("prober"), f"we could not open a connection: {_said(cause)}"
+    if isinstance(cause, HostsFileError):
+        return Missing("prober"), f"our hosts file can't be read: {cause}"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return Failed("dns"), f"the name was not found: {_said(cause)}"
     if isinstance(error, aiohttp.ClientConnectorSSLError):

@@ -19,6 +19,9 @@ SCHEMES = frozenset({"basic", "bearer", "digest"})
 SHORTEST_SECRET = 4
 """Shorter values ("1", "on") are no secrets, and hiding them would garble every text."""
 
+IAP_CLIENT = ".apps.googleusercontent.com"
+"""Ends the OAuth client for which Identity-Aware Proxy wants its tokens."""
+
 REDACTED = "[redacted]"
 
 _TAG = re.compile(r"^[a-z0-9-]+?---(?=.+\.run\.app$)")
@@ -74,6 +77,18 @@ def audience_of(base_url: str) -> str:
     url = URL(base_url)
     host = _TAG.sub("", url.raw_host or "")
     return str(url.with_host(host).origin()) if host else base_url
+
+
+def token_header(audience: str | None, *, taken: bool) -> str:
+    """Which header the ID token goes into; `taken` says that `Authorization` is the application's.
+
+    Cloud Run then looks into `X-Serverless-Authorization`
+    (cloud.google.com/run/docs/authenticating/service-to-service), Identity-Aware Proxy into `Proxy-Authorization`
+    (cloud.google.com/iap/docs/authentication-howto).
+    """
+    if not taken:
+        return "Authorization"
+    return "Proxy-Authorization" if audience and audience.endswith(IAP_CLIENT) else "X-Serverless-Authorization"
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from watchdog.errors import ConfigError
+
 MAX_HANGING = 8
 """Unanswered lookups of one name at a time; further ones fail at once, so threads stay bounded."""
 
@@ -22,6 +24,10 @@ NOWHERE = ".invalid"
 
 _NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 _Address = tuple[socket.AddressFamily, str, int]
+
+
+class HostsFileError(OSError):
+    """The hosts file that the environment names can't be read: our trouble, not the service's."""
 
 
 class ThreadResolver(AbstractResolver):
@@ -32,6 +38,9 @@ class ThreadResolver(AbstractResolver):
     """
 
     def __init__(self, hosts: Path | None = None) -> None:
+        """Raises `ConfigError` when there is no such file."""
+        if hosts is not None and not hosts.is_file():
+            raise ConfigError(f"WATCHDOG_HOSTS_FILE: {hosts} is no file; write it as /etc/hosts, or unset the variable")
         self._hosts = hosts
         self._hanging: Counter[str] = Counter()
 
@@ -78,10 +87,14 @@ class ThreadResolver(AbstractResolver):
 
 
 def _listed(hosts: Path | None, host: str, port: int, family: socket.AddressFamily) -> list[_Address]:
-    """What the hosts file says of a name; nothing where it says nothing. Raises `OSError` when it cannot be read."""
+    """What the hosts file says of a name; nothing where it says nothing. Raises `HostsFileError`."""
     found: list[_Address] = []
     name = host.rstrip(".").lower()
-    for line in hosts.read_text(encoding="utf-8").splitlines() if hosts is not None else ():
+    try:
+        text = "" if hosts is None else hosts.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise HostsFileError(f"{hosts}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from error
+    for line in text.splitlines():
         address, *names = line.partition("#")[0].split() or ("",)
         if name in (n.lower() for n in names):
             kind = socket.AF_INET6 if ":" in address else socket.AF_INET
