@@ -7,7 +7,7 @@ SPANS = {"run.googleapis.com/regions": "us-central1,europe-west1"}
 
 
 async def _play(stage: Stage) -> None:
-    after_s = stage.vary(5.0, 0.0, 60.0)
+    after_s = stage.vary(5.0, 0.0, 20.0)
     await stage.deploy("bad", {"kind": "down", "after_s": after_s}, annotations=SPANS)
     view = await stage.until("bad", "watching")
     stage.check("the mode", view["mode"], "approve")
@@ -16,7 +16,7 @@ async def _play(stage: Stage) -> None:
     stage.fault_now()
     await stage.until("bad", "awaiting_approval", within_s=60.0)
     await stage.paged("Approve the rollback")
-    await stage.pass_time(stage.vary(30.0, 5.0, 300.0))
+    await stage.pass_time(stage.vary(5.0, 1.0, 40.0))
     stage.require("it was written without a person's word", not await stage.writes())
     await stage.act("rollback", "bad", reason="both regions are down")
 

@@ -7,7 +7,7 @@ PERSON = {"by": "jane@barqfleet.com", "client": "cloud-console"}
 
 
 async def _play(stage: Stage) -> None:
-    after_s = stage.vary(5.0, 0.0, 60.0)
+    after_s = stage.vary(5.0, 0.0, 20.0)
     await stage.deploy("bad", {"kind": "down", "after_s": after_s})
     await stage.pass_time(after_s)
     stage.fault_now()
@@ -18,7 +18,7 @@ async def _play(stage: Stage) -> None:
     await stage.paged("Bad revision is back", "jane (with the Cloud Console) put it back", "Ask jane first")
     view = await stage.until("bad")
     stage.check("the watch says", view["reason"], "jane (with the Cloud Console) put it back")
-    await stage.pass_time(stage.vary(60.0, 20.0, 300.0))
+    await stage.pass_time(stage.vary(10.0, 5.0, 30.0))
 
 
 DRILL = Drill(

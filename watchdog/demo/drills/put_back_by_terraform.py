@@ -11,13 +11,13 @@ TERRAFORM = {
 
 
 async def _play(stage: Stage) -> None:
-    after_s = stage.vary(5.0, 0.0, 60.0)
+    after_s = stage.vary(5.0, 0.0, 20.0)
     await stage.deploy("bad", {"kind": "down", "after_s": after_s}, client="gcloud", client_version="502.0.0")
     await stage.pass_time(after_s)
     stage.fault_now()
     first = await stage.until("bad", "ended", within_s=90)
     stage.check("the first watch", first["outcome"], "rolled_back")
-    await stage.pass_time(stage.vary(60.0, 5.0, 600.0))
+    await stage.pass_time(stage.vary(10.0, 5.0, 90.0))
     stage.say("A scheduled terraform apply restores what its configuration says: all traffic to the latest revision.")
     await stage.move(LATEST=100, who=TERRAFORM)
     again = await stage.until("bad", "watching", within_s=30)
@@ -27,13 +27,13 @@ async def _play(stage: Stage) -> None:
     stage.check("who did it", told, "Terraform 1.9.8 (as service account deployer) put it back")
     await stage.paged("Known bad revision serves again", "revert the release in its configuration first")
     await stage.paged("Would have rolled back")
-    await stage.pass_time(30.0)
+    await stage.pass_time(10.0)
 
 
 DRILL = Drill(
     name="put-back-by-terraform",
     title="Terraform puts the bad revision back",
-    day="A bad release was rolled back. Minutes later a scheduled `terraform apply` finds traffic that is not what its "
+    day="A bad release was rolled back. Then a scheduled `terraform apply` finds traffic that is not what its "
     "configuration says, and moves all of it to the latest revision again: the bad one.",
     others="A controller that reconciles the other way moves it back, and the two take turns for ever. A tool that is "
     "done after its rollback sees nothing of it.",

@@ -7,7 +7,7 @@ from watchdog.demo.stage import Stage
 
 
 async def _play(stage: Stage) -> None:
-    after_s = stage.vary(10.0, 3.0, 60.0)
+    after_s = stage.vary(10.0, 3.0, 20.0)
     fault = stage.pick({"kind": "down"}, {"kind": "status", "status": 500}, {"kind": "reset"})
     await stage.deploy("bad", {**fault, "after_s": after_s}, image=IMAGE)
     apart_s = stage.vary(1.0, 0.0, 3.0)

@@ -7,14 +7,14 @@ from watchdog.demo.stage import Stage
 
 
 async def _play(stage: Stage) -> None:
-    after_s = stage.vary(10.0, 3.0, 60.0)
+    after_s = stage.vary(10.0, 3.0, 20.0)
     await stage.deploy("bad-east", region=EAST, image=IMAGE)
     await stage.pass_time(stage.vary(2.0, 0.0, 20.0))
     await stage.deploy("bad", {"kind": "down", "after_s": after_s}, image=IMAGE)
     await stage.pass_time(after_s)
     stage.fault_now()
     await stage.until("bad", "ended", within_s=90.0)
-    await stage.pass_time(stage.vary(30.0, 10.0, 120.0))
+    await stage.pass_time(stage.vary(5.0, 2.0, 30.0))
     await stage.served(region=EAST, **{"bad-east": 100})
     healthy = await stage.until("bad-east", "watching", within_s=1.0)
     stage.require("something was decided in the healthy region", not healthy["decisions"])

@@ -7,7 +7,7 @@ from watchdog.demo.stage import Stage
 
 
 async def _play(stage: Stage) -> None:
-    after_s = stage.vary(10.0, 3.0, 60.0)
+    after_s = stage.vary(10.0, 3.0, 20.0)
     await stage.deploy("bad-east", region=EAST, image=IMAGE)
     await stage.deploy("bad", {"kind": "down", "after_s": after_s}, image=IMAGE)
     await stage.pass_time(after_s)

@@ -7,7 +7,7 @@ from watchdog.demo.stage import LOOK_EVERY_S, OffScriptError, Stage
 
 
 async def _play(stage: Stage) -> None:
-    after_s = stage.vary(10.0, 3.0, 60.0)
+    after_s = stage.vary(10.0, 3.0, 20.0)
     await stage.deploy("bad-east", region=EAST, image=IMAGE)
     await stage.deploy("bad", {"kind": "down", "after_s": after_s}, image=IMAGE)
     await stage.pass_time(after_s)
@@ -19,7 +19,7 @@ async def _play(stage: Stage) -> None:
         await stage.pass_time(LOOK_EVERY_S / 5)
     stage.say("The watchdog is killed right after the first region's write.")
     await stage.world.kill_daemon()
-    away_s = stage.vary(20.0, 1.0, 60.0)
+    away_s = stage.vary(16.0, 1.0, 25.0)
     await stage.pass_time(away_s)
     await stage.world.start_daemon()
     east = await stage.until("bad-east", "ended", within_s=60.0)

@@ -5,13 +5,13 @@ from watchdog.demo.stage import Stage
 
 
 async def _play(stage: Stage) -> None:
-    after_s = stage.vary(5.0, 0.0, 60.0)
+    after_s = stage.vary(5.0, 0.0, 20.0)
     await stage.deploy("bad", {"kind": "down", "after_s": after_s})
     await stage.pass_time(after_s)
     stage.fault_now()
     await stage.until("bad", "ended", within_s=90)
     stage.check("release while the bad one is the latest", await stage.release(), "412", "was rolled back")
-    await stage.pass_time(stage.vary(60.0, 5.0, 600.0))
+    await stage.pass_time(stage.vary(10.0, 5.0, 90.0))
     await stage.deploy("fix")
     await stage.pass_time(stage.vary(10.0, 1.0, 30.0))
     await stage.served(good=100, within_s=1.0)
@@ -20,7 +20,7 @@ async def _play(stage: Stage) -> None:
     stage.require(f"release was refused: {said}", not said)
     await stage.served(fix=100, within_s=30.0)
     await stage.until("fix", "watching")
-    await stage.pass_time(20.0)
+    await stage.pass_time(8.0)
     await stage.deploy("next")
     await stage.served(next=100, within_s=30.0)
     await stage.until("next", "watching")

@@ -7,7 +7,7 @@ BAD = "us-docker.pkg.dev/barq-fleet/api/api:bad"
 
 
 async def _play(stage: Stage) -> None:
-    after_s = stage.vary(5.0, 0.0, 60.0)
+    after_s = stage.vary(5.0, 0.0, 20.0)
     await stage.deploy("bad", {"kind": "down", "after_s": after_s})
     await stage.pass_time(after_s)
     stage.fault_now()
@@ -21,7 +21,7 @@ async def _play(stage: Stage) -> None:
     await stage.deploy("fix")
     await stage.served(fix=100, within_s=30.0)
     await stage.until("fix", "watching")
-    await stage.pass_time(20.0)
+    await stage.pass_time(8.0)
 
 
 DRILL = Drill(
