@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.drive import OK, T0, Drive, opening
+from tests.core.drive import DOWN, OK, T0, Drive, opening
 from watchdog.core import watch as folding
 from watchdog.core.doubt import FRESH_S, Preflights, remembered, why
 from watchdog.core.events import Trusted
@@ -76,6 +76,29 @@ def test_a_preflight_that_passes_lets_it_act_on_what_is_proven() -> None:
     assert view(watch.watch)["mode"] == "automatic"
     assert any("Automatic again" in m["title"] for m in watch.messages("note"))
     watch.put(Trusted(at=T0 + 71))
+    assert watch.writes == 1
+
+
+def test_what_has_recovered_while_it_waited_is_not_rolled_back() -> None:
+    watch = doubted()
+    watch.hard_down(60, control=OK)
+    watch.confirm(OK, 65, 5)
+    watch.healthy(70, 300)
+    watch.put(Trusted(at=T0 + 310))
+    assert watch.writes == 0
+    assert watch.watch.state == "watching"
+    watch.healthy(315, 3000, every=15.0)
+    assert watch.watch.outcome is None, "nor is it refused when nobody answers the question that was withdrawn"
+    watch.hard_down(3000, failures=10, control=OK)
+    assert watch.writes == 1, "a new proof acts"
+
+
+def test_what_still_fails_is_rolled_back_when_it_is_trusted() -> None:
+    watch = doubted()
+    watch.hard_down(60, control=OK)
+    for k in range(5, 60):
+        watch.confirm(DOWN, 60 + k, k)
+    watch.put(Trusted(at=T0 + 120))
     assert watch.writes == 1
 
 

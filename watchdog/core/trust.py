@@ -30,5 +30,10 @@ def trusted(step: Step) -> None:
     waiting = watch.pending_trigger
     if watch.state is not State.AWAITING_APPROVAL or waiting is None:
         return
-    if waiting.rule is None or watch.proves(waiting):
+    if watch.proves(waiting):
         decide.consider(step, waiting)
+        return
+    # It has passed since, or is being asked afresh: as in automatic mode, only what is proven again moves traffic.
+    watch.pending_trigger = watch.approve_until = None
+    watch.state = State.CONFIRMING if watch.confirmations else State.WATCHING
+    step.note("cleared", f"{waiting.criterion} is not proven any more, so the question about a rollback is withdrawn.")
