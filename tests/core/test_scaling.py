@@ -18,7 +18,7 @@ from watchdog.core.model import Missing, RevisionState, ServiceState, Split, Val
 from watchdog.core.report import view
 from watchdog.core.report_text import markdown
 from watchdog.core.scaling_plan import DEFAULT_MAX, Keep, Raise, plan
-from watchdog.core.state import Watch
+from watchdog.core.state import Hold, Trigger, Watch
 from watchdog.policy_file import parse_policy
 
 ROWS = '  - {{metric: cpu_usage, warning: "> 75%", critical: "> 90%", action: scale_up}}'
@@ -125,7 +125,47 @@ def test_what_is_not_written_is_asked_of_a_person_with_the_command(result: str) 
     assert "no room" in said["did"]
     assert said["todo"] == "`gcloud run services update api --max 6`."
     assert "no room" in markdown(view(drive.watch), ())
-    drive.tick(3000)
+
+
+def test_what_was_refused_is_judged_again_while_the_row_is_broken_and_said_once() -> None:
+    """Instances may come to their maximum later than CPU comes to its limit."""
+    drive = scaling()
+    busy(drive, instances=3.0)
+    put(drive, "refused", 482, reason="3 of at most 4 instances run", before=0, after=0)
+    said = len(drive.messages("warning"))
+    busy(drive, since=5, minutes=9)
+    assert scales(drive) == 2
+    put(drive, "refused", 810, reason="3 of at most 4 instances run", before=0, after=0)
+    assert len(drive.messages("warning")) == said
+    busy(drive, since=14, minutes=6)
+    assert scales(drive) == 3
+    assert len(drive.watch.scalings) == 1
+    put(drive, "done", 1400)
+    assert drive.messages("warning")[-1]["title"].startswith("Scaling up")
+
+
+def test_a_row_that_flaps_is_told_once_and_counted() -> None:
+    drive = scaling(rows='  - {{metric: cpu_usage, warning: "> 75%", action: scale_up}}')
+    for turn in range(3):
+        at = 1 + turn * 12
+        busy(drive, since=at)
+        drive.tick((at + 3) * 60 + 245)
+        put(drive, "refused", (at + 3) * 60 + 246, reason="no room", before=0, after=0)
+        busy(drive, 0.3, 2.0, since=at + 4, minutes=6)
+    assert len(drive.watch.scalings) == 3
+    assert [s.number for s in drive.watch.scalings] == [1, 2, 3]
+    assert len(drive.messages("warning")) == 1
+    assert drive.watch.muted == {"cpu_usage > 75%": 2}
+
+
+def test_a_peak_that_keeps_other_messages_back_asks_for_instances_all_the_same() -> None:
+    drive = scaling()
+    busy(drive, minutes=3)
+    held = Hold(
+        reason="a peak", since=T0, trigger=Trigger(criterion="health_check failing", sentence="x"), kind="capacity"
+    )
+    drive.watch = replace(drive.watch, hold=held)
+    busy(drive, since=4, minutes=2)
     assert scales(drive) == 1
 
 

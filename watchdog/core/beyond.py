@@ -89,6 +89,8 @@ class Scaling:
     measured), `refused`, `observed`, `failed`, `dropped` (cleared before anything was written).
     """
 
+    number: int
+    """Which of its watch, from 1."""
     rule: int
     """The row that is measured again: the gravest that asked for it."""
     criterion: str
@@ -97,6 +99,8 @@ class Scaling:
     value: float | None
     """The row's reading then."""
     stage: str = "writing"
+    tries: int = 1
+    """How often it was judged whether it may be written."""
     by: str = ""
     """Who approved it."""
     instances: float | None = None

@@ -9,7 +9,7 @@ from dataclasses import replace
 from math import inf
 from typing import Any, Final
 
-from watchdog.core import messages, remedies
+from watchdog.core import messages, quiet, remedies
 from watchdog.core.beyond import Scaling
 from watchdog.core.commands import Scale
 from watchdog.core.decide import Step
@@ -25,6 +25,11 @@ KEPT: Final = 5
 APPROVAL: Final = "scale_up"
 """The sign-off by which a person approves it."""
 ACTIVE: Final = frozenset({"writing", "asked", "judging", "reverting"})
+ATTEMPTS: Final = 20
+"""Attempts that a watch remembers."""
+AGAIN_S: Final = 300.0
+"""An attempt that was refused is judged again after so long, while its row is still broken: instances may have reached
+their maximum since."""
 WRITING_S: Final = 120.0
 """The end of a watch waits so long for a write of its own that is under way."""
 
@@ -52,6 +57,7 @@ def begin(step: Step, index: int, sentence: str) -> bool:
     active = current(watch)
     if active is None:
         attempt = Scaling(
+            number=watch.scalings[-1].number + 1 if watch.scalings else 1,
             rule=index,
             criterion=rule.label,
             sentence=sentence,
@@ -59,7 +65,7 @@ def begin(step: Step, index: int, sentence: str) -> bool:
             value=state.value,
             instances=watch.instances[-1][1] if watch.instances else None,
         )
-        watch.scalings = (*watch.scalings, attempt)
+        watch.scalings = (*watch.scalings[-ATTEMPTS + 1 :], attempt)
         step.commands.append(Scale())
         return True
     if rule.row.severity is Severity.CRITICAL and watch.rules.rules[active.rule].row.severity is Severity.WARNING:
@@ -84,7 +90,19 @@ def in_peak(watch: Watch, index: int) -> bool:
 def due(watch: Watch) -> float:
     """When an attempt is measured again, or its approval runs out; Unix seconds."""
     active = current(watch)
+    if active is None and _refused(watch) is not None:
+        return (watch.scalings[-1].ended_at or watch.at) + AGAIN_S
     return active.due if active is not None and active.due is not None else inf
+
+
+def _refused(watch: Watch) -> Scaling | None:
+    """The last attempt, where it was not written and its row is still broken: a person who did not answer is not asked
+    again."""
+    last = watch.scalings[-1] if watch.scalings else None
+    if last is None or last.stage not in {"refused", "failed"} or last.written_at is not None or last.before:
+        return None
+    free = watch.rollback is None and not watch.paused and watch.open
+    return last if free and watch.verdicts[last.rule].alarmed_at is not None else None
 
 
 def holds_until(watch: Watch) -> float:
@@ -99,6 +117,8 @@ def follow(step: Step) -> None:
     """What the rows say by now: called after every event and deadline."""
     watch = step.watch
     active = current(watch)
+    if active is None and watch.at >= due(watch):
+        _again(step)
     if active is None or not watch.open:
         return
     cleared = watch.verdicts[active.rule].alarmed_at is None
@@ -115,6 +135,25 @@ def follow(step: Step) -> None:
         _end(step, active, "refused", f"Not scaled up: nobody approved it within {span(watch.at - active.decided_at)}.")
     elif active.stage == "judging" and watch.at >= due(watch):
         _measured(step, active)
+
+
+def _again(step: Step) -> None:
+    """What was refused is judged once more, on what holds now."""
+    watch = step.watch
+    last = watch.scalings[-1]
+    now = watch.verdicts[last.rule].value
+    instances = watch.instances[-1][1] if watch.instances else None
+    attempt = replace(
+        last,
+        stage="writing",
+        tries=last.tries + 1,
+        decided_at=watch.at,
+        ended_at=None,
+        value=now,
+        instances=instances,
+    )
+    _put(watch, attempt)
+    step.commands.append(Scale())
 
 
 def approved(step: Step, name: str, who: str, said: str) -> bool:
@@ -146,6 +185,9 @@ def scaled(step: Step, event: Scaled) -> None:
         attempt = replace(active, command=command, before=event.before, after=event.after)
         why = {"observed": "this policy only observes"}.get(event.result, "")
         sentence = f"{event.reason}; {why}" if why else event.reason
+        if attempt.tries > 1 and event.result in {"refused", "failed"}:  # said when it was refused first
+            _put(watch, replace(attempt, stage=event.result, ended_at=watch.at, reason=f"Not scaled up: {sentence}."))
+            return
         _end(step, attempt, event.result, f"Not scaled up: {sentence}.")
         _advise(step, watch.scalings[-1], f"Nothing was written: {sentence}.")
 
@@ -320,6 +362,9 @@ def _pages(watch: Watch, active: Scaling) -> bool:
 def _advise(step: Step, active: Scaling, did: str) -> None:
     """Nothing was written: a person is asked, with the command."""
     watch = step.watch
+    if quiet.repeats(watch, active.rule, pages=_pages(watch, active)):
+        watch.muted = {**watch.muted, active.criterion: watch.muted.get(active.criterion, 0) + 1}
+        return
     note = watch.rules.policy.notes.get(watch.rules.rules[active.rule].row.id, "")
     todo = f"`{active.command}`." if active.command else "Look at the service's instances."
     _say(

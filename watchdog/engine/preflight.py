@@ -20,6 +20,7 @@ from watchdog.engine.backed_up import MOST_S, backed_up
 from watchdog.engine.coldness import cold
 from watchdog.engine.findings import Finding
 from watchdog.engine.opening import Notice, find_target
+from watchdog.engine.preflight_beyond import beyond
 from watchdog.engine.probing import Route, once_all, unable
 from watchdog.engine.steadiness import steady
 from watchdog.engine.tools import Tools
@@ -79,7 +80,8 @@ async def _of_service(
     stable = await steady(tools, policy, service, state, metrics.lags, metrics.samples)
     target = find_target(Notice(), state, service, revisions, watched, tools.clock.now()).revision
     chill = await cold(tools, policy, service.key, metrics.lags, watched=watched, target=target)
-    return [*read, listed, *targets, *chill, *probes, *metrics.found, *stable]
+    more = await beyond(tools, policy, state, revisions, watched)
+    return [*read, listed, *targets, *chill, *probes, *metrics.found, *stable, *more]
 
 
 def _serving(state: ServiceState, revisions: Sequence[RevisionState]) -> str:

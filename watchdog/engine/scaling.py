@@ -50,7 +50,7 @@ class Scaler:
         key, now = self.watch.deploy.service, self.tools.clock.now()
         state, revision = await asyncio.gather(self.tools.traffic.read(key), self._revision())
         mark = state.scaled
-        if mark is not None and self._is_ours(mark) and state.max_instances == mark.after:
+        if mark is not None and self._is_ours(mark, attempt) and state.max_instances == mark.after:
             return self._scaled("done", "the write had landed, and its answer was lost", mark.before, mark.after)
         found = plan(self.watch, state, revision, now)
         if isinstance(found, Keep):
@@ -63,7 +63,7 @@ class Scaler:
         recent = tuple(t for t in (mark.times if mark is not None else ()) if t > now - DAY_S)
         mine = ScaleMark(
             watch=self.watch.id,
-            number=len(self.watch.scalings),
+            number=attempt.number,
             before=found.before,
             after=found.after,
             times=(*recent, now),
@@ -78,7 +78,7 @@ class Scaler:
         mark, now = state.scaled, state.max_instances
         if mark is not None and not mark.watch and now == attempt.before:
             return self._scaled("reverted", "the write had landed, and its answer was lost", attempt.before, now)
-        if mark is None or not self._is_ours(mark) or now != attempt.after:
+        if mark is None or not self._is_ours(mark, attempt) or now != attempt.after:
             shown = str(now) if now else "not set"
             reason = f"somebody else changed it since (it is {shown}, and was raised to {attempt.after})"
             return self._scaled("left", reason, attempt.before, now)
@@ -100,8 +100,8 @@ class Scaler:
             return None
         return next((r for r in found if r.name == self.watch.revision), None)
 
-    def _is_ours(self, mark: ScaleMark) -> bool:
-        return mark.watch == self.watch.id and mark.number == len(self.watch.scalings)
+    def _is_ours(self, mark: ScaleMark, attempt: Scaling) -> bool:
+        return (mark.watch, mark.number) == (self.watch.id, attempt.number)
 
     def _scaled(self, result: str, reason: str, before: int = 0, after: int = 0, *, command: str = "") -> Scaled:
         return Scaled(
