@@ -151,7 +151,7 @@ def _add_severity(_logger: Any, _method: str, event: MutableMapping[str, Any]) -
 
 PROBE_RESULTS: Final = ("passed", "failed", "missing")
 ROLLBACK_RESULTS: Final = ("done", "refused", "failed", "observed")
-ROLLBACK_TRIGGERS: Final = ("health_check", "error_rate", "signal", "operator")
+ROLLBACK_TRIGGERS: Final = ("health_check", "error_rate", "signal", "region", "operator")
 """Triggers whose series exist from the start; the others are the metrics whose rows decided (`rollback_trigger`)."""
 NOTIFICATION_RESULTS: Final = ("delivered", "retried", "dead")
 CHECK_STATES: Final = ("passing", "failing", "missing", "unknown")
@@ -361,7 +361,7 @@ class Metrics:
 
 
 def rollback_trigger(criterion: str) -> str:
-    """The `trigger` label for what proved a rollback: `health_check`, `signal`, `operator` or a metric's name.
+    """The `trigger` label for what proved a rollback: `health_check`, `signal`, `region`, `operator` or a metric's name.
 
     Row labels hold thresholds and signals hold free names; a label value must come from a small, known set.
     """
