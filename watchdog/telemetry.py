@@ -361,7 +361,7 @@ class Metrics:
 
 
 def rollback_trigger(criterion: str) -> str:
-    """The `trigger` label for what proved a rollback: `health_check`, `signal`, `region`, `operator` or a metric's name.
+    """The `trigger` label for what proved it: `health_check`, `signal`, `region`, `operator` or a metric's name.
 
     Row labels hold thresholds and signals hold free names; a label value must come from a small, known set.
     """
