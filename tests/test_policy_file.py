@@ -136,7 +136,7 @@ def test_the_schema_is_printed_by_the_module_itself() -> None:
     assert done.stdout.decode("utf-8") == schema_text()
 
 
-def test_the_schema_knows_the_keys_that_a_section_needs_and_the_reserved_ones() -> None:
+def test_the_schema_knows_the_keys_that_a_section_needs() -> None:
     schema = json.loads(schema_text())
 
     assert schema["required"] == ["version", "service"]

@@ -331,6 +331,7 @@ async def _sources(
     # Most verbs need no metrics, so nothing of this is loaded before here.
     from watchdog.sources.cloud_monitoring import CloudRunMetrics  # noqa: PLC0415
     from watchdog.sources.edge import Edge  # noqa: PLC0415
+    from watchdog.sources.error_log import ErrorLog  # noqa: PLC0415
     from watchdog.sources.jobs import Jobs  # noqa: PLC0415
     from watchdog.sources.json_endpoint import JsonEndpoint  # noqa: PLC0415
     from watchdog.sources.logging_client import LoggingClient  # noqa: PLC0415
@@ -351,9 +352,10 @@ async def _sources(
         found += [MonitoredGauges(name, client) for name in ("cloud_sql", "memorystore", "cloud_monitoring")]
         found.append(RequestDrop(client))
     if logs or not emulated:
-        log = RequestLog(LoggingClient(emulator_host=str(logs) if logs else None), clock)
+        reader = LoggingClient(emulator_host=str(logs) if logs else None)
+        log = RequestLog(reader, clock)
         stack.push_async_callback(log.close)
-        found.append(log)
+        found += [log, ErrorLog(reader)]
     if not found:
         _log.warning("no_metric_source", todo="set CLOUD_MONITORING_EMULATOR_HOST beside CLOUD_RUN_EMULATOR_HOST")
     found += [Prometheus(session, tokens), JsonEndpoint(session, tokens)]

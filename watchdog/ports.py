@@ -96,6 +96,10 @@ class About:
     """Job → when it pinged last (Unix seconds)."""
     since: float = 0.0
     """The cutover (Unix seconds)."""
+    revision: str = ""
+    """The watched revision, also while another one serves in its place; empty: there is no watch."""
+    trouble_at: float | None = None
+    """When the watch's trouble began that somebody has to find the cause of; None while there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,16 +118,7 @@ def test_off_is_taken_also_where_yaml_reads_it_as_false(off: object) -> None:
     assert policy_of(rollback={"trial": off}).rollback.trial is None
 
 
-def test_reserved_words_load_and_say_that_they_do_nothing_yet() -> None:
-    words = ["logs"]
-    built = build(**{word: {"any": ["thing"]} for word in words})
-
-    assert built.policy is not None
-    said = {found.path for found in built.warnings if "reserved, has no effect yet" in found.message}
-    assert said == {(word,) for word in words}
-
-
-def test_reserved_words_that_are_understood_already_are_used() -> None:
+def test_words_that_were_reserved_once_are_used() -> None:
     policy = policy_of(
         coverage_floor="90%",
         cold_start={"errors": "10s"},

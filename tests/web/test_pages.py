@@ -86,6 +86,18 @@ async def test_evidence_is_shown_as_text_whatever_it_holds(site: Site) -> None:
         assert "{{ 7*7 }}" in document.text
 
 
+async def test_new_errors_and_what_to_check_are_shown_as_text(site: Site) -> None:
+    view = views.rolled_back()
+    view["log"] = {"errors": [{"text": NASTY, "where": "app/a.py in f", "count": 12, "first_at": views.at(1)}]}
+    view["to_check"] = [{"question": f"Is it {NASTY}?", "command": "gcloud logging read x"}]
+    await site.put(view)
+
+    document = await page(site, "/watches/w9q1c4")
+    assert document.inline == ""
+    for shown in ("New in the log", "12 ×", "app/a.py in f", "What to check for the root cause", f"Is it {NASTY}?"):
+        assert shown in document.text, shown
+
+
 async def test_the_title_and_the_icon_say_the_state(site: Site) -> None:
     await site.put(views.rolled_back())
     await site.put(views.held())

@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from watchdog.core.hints import said
 from watchdog.core.report_text import OUTCOMES, WINDOW_NAMES, clock_text, date_text, offset_text, seconds_of, span_text
 from watchdog.core.text import share
 from watchdog.terminal import COLOURS
@@ -19,6 +20,7 @@ PLAIN: Final = "_.:-=+*#"
 """The same where the output cannot show blocks."""
 NOTHING: Final = "·"
 HALF: Final = 0.5
+MOST_ERRORS: Final = 5
 LEAST: Final = 2
 """Points from which on the way to a proof is worth a line."""
 
@@ -38,6 +40,7 @@ def page(view: View, *, blocks: bool = True) -> RenderableType:
         f"Rows that ask for a person{scale}", _rows([c for c in shown if c["action"] != "rollback"], blocks=blocks)
     )
     parts += _section("Failing probes that were repeated", _confirmations(view))
+    parts += _section("New in the log", _new_errors(view))
     parts += _section("Missing evidence", _missing(view))
     parts += _section("Coverage", _coverage(view))
     parts += _section("Never seen", _silent(rows))
@@ -168,6 +171,11 @@ def _confirmations(view: View) -> list[RenderableType]:
 
 def _times(n: int) -> str:
     return "once" if n == 1 else f"{n} times"
+
+
+def _new_errors(view: View) -> list[RenderableType]:
+    """The most frequent kinds of errors that the revision before did not log."""
+    return [_indented(Text(_safe(said(error)))) for error in (view.get("new_errors") or ())[:MOST_ERRORS]]
 
 
 def _missing(view: View) -> list[RenderableType]:

@@ -1,4 +1,4 @@
-"""Checks that pass or fail as values: the version that answers, the way in from outside, jobs that run by themselves.
+"""Checks that pass or fail as values: errors in the log, the version that answers, the way in from outside, jobs.
 
 Each has a row of its own (`check.NAME`), made by `policy_checks` from the section that configures it.
 """
@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+LOGS = "check.logs"
 VERSION = "check.version"
 CERTIFICATE, HTTPS = "check.edge.certificate", "check.edge.https"
 HEADERS, CORS = "check.edge.headers", "check.edge.cors"
@@ -21,6 +22,17 @@ class _Value(BaseModel):
     """Frozen and closed, as all parts of a policy."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class LogsCheck(_Value):
+    """New kinds of errors in the revision's log."""
+
+    until_s: float = 300.0
+    """After the cutover; later errors are collected and not judged."""
+    at_least: int = 1
+    """A kind counts once it was seen so often."""
+    ignore: tuple[str, ...] = ()
+    """Regular expressions; an entry that one of them finds is left out."""
 
 
 class VersionCheck(_Value):

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from watchdog.core import explain_text
+from watchdog.core import clues, explain_text
 from watchdog.core.achieved import as_json
 from watchdog.core.explanation import Criterion, Explanation, Gap, Proof
 from watchdog.core.text import iso
@@ -61,6 +61,7 @@ def view(e: Explanation) -> dict[str, Any]:
         ],
         "confirmations_in_all": {name: {"times": t.times, "passed": t.passed} for name, t in e.tallies.items()},
         "missing": _gaps(e),
+        "new_errors": clues.view(w)["errors"],
         "course": [{"at": iso(m.at), "kind": m.kind, "text": m.text} for m in e.course],
         "course_left_out": e.course_left_out,
         "away_s": round(e.away_s, 3),

@@ -32,6 +32,7 @@ from watchdog.core.events import (
     Written,
 )
 from watchdog.core.model import (
+    Clue,
     Counts,
     Deploy,
     Evidence,
@@ -301,8 +302,12 @@ def _encode_samples(event: Sampled) -> dict[str, Any]:
     rows = [
         [s.source, s.check, s.revision, s.start, s.end, s.seen, *_encode_evidence(s.evidence)] for s in event.samples
     ]
-    notes = {str(i): s.note for i, s in enumerate(event.samples) if s.note}
-    return {"samples": rows, "notes": notes} if notes else {"samples": rows}
+    body: dict[str, Any] = {"samples": rows}
+    if notes := {str(i): s.note for i, s in enumerate(event.samples) if s.note}:
+        body["notes"] = notes
+    if clues := {str(i): [list(c) for c in s.clues] for i, s in enumerate(event.samples) if s.clues}:
+        body["clues"] = clues
+    return body
 
 
 def encode(event: Event) -> tuple[str, int, dict[str, Any]]:
@@ -384,6 +389,11 @@ def decode(kind: str, schema: int, at: float, body: Mapping[str, Any]) -> Event:
         raise JournalError(f"the {kind} event at {at} in the journal is damaged: {e!r}") from e
 
 
+def _decode_clue(row: list[Any]) -> Clue:
+    key, times, text, where, at = row
+    return Clue(str(key), int(_number(times)), str(text), str(where), _number(at))
+
+
 def _decode(kind: str, at: float, b: Mapping[str, Any]) -> Event:
     match kind:
         case "watch_opened":
@@ -401,6 +411,7 @@ def _decode(kind: str, at: float, b: Mapping[str, Any]) -> Event:
                         seen=_number(r[5]),
                         evidence=_decode_evidence(r[6:]),
                         note=b.get("notes", {}).get(str(i), ""),
+                        clues=tuple(_decode_clue(c) for c in b.get("clues", {}).get(str(i), ())),
                     )
                     for i, r in enumerate(b["samples"])
                 ),

@@ -6,8 +6,12 @@ Written for someone who was just woken: the decision sentence first, full names,
 from collections.abc import Sequence
 from typing import TypedDict
 
+from watchdog.core import clues
 from watchdog.core.model import Split
 from watchdog.core.state import Incident, Watch
+
+_GRAVE = frozenset({"error", "critical"})
+"""Severities of messages whose reader will look for the cause: they quote what is new in the log."""
 
 
 class IncidentNote(TypedDict):
@@ -86,7 +90,7 @@ def body(  # noqa: PLR0913 - a message has this many parts, all named
         "did": did,
         "over": over,
         "todo": todo,
-        "evidence": [list(pair) for pair in evidence],
+        "evidence": [list(pair) for pair in (*evidence, *(clues.quotes(watch) if severity in _GRAVE else ()))],
         "links": [{"href": watch.link, "text": "Watch"}] if watch.link else [],
         "watch": watch.id,
         "project": service.project,

@@ -7,6 +7,7 @@ ends in `_s`; every ratio lies in 0..1.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from watchdog.core.beyond import ScaleMark
 from watchdog.core.origins import Origin
@@ -116,6 +117,22 @@ class Missing:
 Evidence = Counts | Value | Passed | Failed | Missing
 
 
+class Clue(NamedTuple):
+    """A kind of error in the log that the revision before does not have; without secrets.
+
+    `key` tells one kind from another; `times` is how often it was seen by now, and 0 takes it back.
+    """
+
+    key: str
+    times: int
+    text: str = ""
+    """As it was said, redacted."""
+    where: str = ""
+    """The place in the team's code, where there is a stack trace."""
+    at: float = 0.0
+    """When it was first seen (Unix seconds)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """Typed evidence over `[start, end)`, and when it was seen.
@@ -132,6 +149,8 @@ class Sample:
     evidence: Evidence
     note: str = ""
     """One clause for a person about a check's result, without secrets; empty where the evidence says it all."""
+    clues: tuple[Clue, ...] = ()
+    """What was found beside, to look for the cause."""
 
 
 # --- traffic ------------------------------------------------------------------------------------------------------

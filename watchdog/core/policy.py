@@ -20,7 +20,7 @@ from watchdog.core.catalogue import (
     known_metric,
     quantile,
 )
-from watchdog.core.checks import EdgeCheck, JobCheck, VersionCheck
+from watchdog.core.checks import EdgeCheck, JobCheck, LogsCheck, VersionCheck
 from watchdog.core.conditions import (
     format_condition,
     format_duration,
@@ -299,6 +299,7 @@ class Policy(_Value):
     """What a channel gets where it is not its default."""
     escalation: Escalation = Escalation()
     silences: tuple[Silence, ...] = ()
+    logs: LogsCheck | None = None
     version_check: VersionCheck | None = None
     edge: EdgeCheck | None = None
     jobs: Mapping[str, JobCheck] = Field(default_factory=dict)

@@ -25,9 +25,8 @@ from watchdog.core.policy import (
     WindowConfig,
 )
 from watchdog.core.policy_beyond import database_rollback_of, misplaced, scale_up_of
-from watchdog.core.policy_checks import edge_of, jobs_of, notes_of, version_of
+from watchdog.core.policy_checks import edge_of, jobs_of, logs_of, notes_of, version_of
 from watchdog.core.policy_grammar import (
-    RESERVED_TOP,
     AlertFile,
     AlphaFile,
     ColdStartFile,
@@ -54,8 +53,6 @@ DEFAULT_WINDOWS: Mapping[str, object] = {
     "extended": {"until": "24h", "probe_every": "60s", "confirm": {"failures": 20}},
 }
 """The windows of a file that names none."""
-
-_RESERVED = "reserved, has no effect yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +114,11 @@ def build_policy(data: object, journeys: Mapping[str, Journey | str] | None = No
     parts.rollback = _rollback(file.get("rollback"), compiler, findings)
     cold_start, alpha, shared_cause = _bounds(file, top.alpha, parts.windows, findings)
     known = compiler.vocabulary.windows
+    logs, log_rows = logs_of(file.get("logs"), known, findings)
     version, version_rows = version_of(file.get("version_check"), known, findings)
     edge, edge_rows = edge_of(file.get("edge"), known, findings)
     jobs, job_rows = jobs_of(file.get("jobs"), known, findings)
-    checks = [*version_rows, *edge_rows, *job_rows]
+    checks = [*log_rows, *version_rows, *edge_rows, *job_rows]
     channels = channels_of(file.get("channels"), findings)
     escalation = escalation_of(file.get("escalation"), findings)
     silences = silences_of(file.get("silences"), findings)
@@ -141,6 +139,7 @@ def build_policy(data: object, journeys: Mapping[str, Journey | str] | None = No
         signoffs=signoffs,
         metrics=parts.metrics,
         rows=rows,
+        logs=logs,
         version_check=version,
         edge=edge,
         jobs=jobs,
@@ -163,13 +162,11 @@ def build_policy(data: object, journeys: Mapping[str, Journey | str] | None = No
 
 
 def _top(file: Mapping[str, object], findings: Findings) -> PlainFile:
-    """What stands at the top: unknown and reserved keys, the version, and values that are no section."""
+    """What stands at the top: unknown keys, the version, and values that are no section."""
     known = PolicyFile.words()
     for key in file:
-        if key in RESERVED_TOP:
-            findings.warning((key,), _RESERVED)
-        elif key not in known:
-            findings.problem((key,), f"unknown key{did_you_mean(key, (*known, *RESERVED_TOP))}")
+        if key not in known:
+            findings.problem((key,), f"unknown key{did_you_mean(key, known)}")
     version = file.get("version")
     if isinstance(version, bool) or not isinstance(version, int | None):
         findings.problem(("version",), f"{quoted(version)} is not a version of this format; write version: 1")

@@ -1,4 +1,4 @@
-"""The sections of a policy file whose checks pass or fail (`version_check`, `edge`, `jobs`) and the rows they make."""
+"""The sections of a policy file that make rows of their own: `logs`, `version_check`, `edge`, `jobs`."""
 
 import re
 from collections.abc import Iterator
@@ -12,11 +12,13 @@ from watchdog.core.checks import (
     HEADERS,
     HTTPS,
     JOB_PREFIX,
+    LOGS,
     VERSION,
     Auth,
     CorsCheck,
     EdgeCheck,
     JobCheck,
+    LogsCheck,
     VersionCheck,
 )
 from watchdog.core.conditions import quoted
@@ -103,6 +105,21 @@ class _CheckFile(Section):
     """The team's own words, shown beside the row."""
 
 
+class LogsFile(Section):
+    """No new errors in the log of the new revision."""
+
+    until: Length | None = None
+    """So long after the cutover; 5m by default."""
+    at_least: Few | None = None
+    """A kind of error counts once it was logged so often; 1 by default."""
+    ignore: list[Annotated[str, AfterValidator(_pattern), Field(min_length=1, max_length=500)]] | None = None
+    """Regular expressions of errors that are known and do no harm."""
+    action: _Action | None = None
+    """What to do when there are some; `investigate` by default."""
+    note: Note | None = None
+    """The team's own words, shown beside the row."""
+
+
 class VersionCheckFile(_CheckFile):
     """Does the version that was deployed answer?"""
 
@@ -168,6 +185,29 @@ class JobFile(_CheckFile):
     """It calls `POST /api/v1/services/SERVICE/heartbeats/JOB` at least so often."""
     grace: Duration | None = None
     """How late it may be; 5m by default."""
+
+
+def logs_of(value: object, windows: tuple[Window, ...], findings: Findings) -> tuple[LogsCheck | None, list[Row]]:
+    """The section `logs` and its row. `logs: true` takes every default."""
+    path: Path = ("logs",)
+    read = None if value is None or value is False else LogsFile.read({} if value is True else value, path, findings)
+    if read is None:
+        return None, []
+    given = {"until_s": read.until, "at_least": read.at_least, "ignore": tuple(read.ignore or ())}
+    check = LogsCheck(**{key: v for key, v in given.items() if v is not None})
+    action = Action(read.action or "investigate")
+    severity = Severity.CRITICAL if action is Action.ROLLBACK else Severity.WARNING
+    row = Row(
+        id=LOGS,
+        table=Table.CHECK,
+        metric=LOGS,
+        condition=None,
+        action=action,
+        severity=severity,
+        windows=windows,
+        until_s=check.until_s,
+    )
+    return check, [row]
 
 
 def version_of(value: object, windows: tuple[Window, ...], findings: Findings) -> tuple[VersionCheck | None, list[Row]]:

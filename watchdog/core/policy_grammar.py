@@ -12,7 +12,7 @@ from watchdog.core.catalogue import ALIGNERS, PENDING, REDUCERS, SOURCES, UNITS
 from watchdog.core.conditions import quoted
 from watchdog.core.model import Window
 from watchdog.core.policy_beyond import DatabaseRollbackFile, ScaleUpFile
-from watchdog.core.policy_checks import EdgeFile, JobFile, VersionCheckFile
+from watchdog.core.policy_checks import EdgeFile, JobFile, LogsFile, VersionCheckFile
 from watchdog.core.policy_fields import (
     Actions,
     Alpha,
@@ -40,9 +40,6 @@ from watchdog.core.policy_fields import (
 )
 from watchdog.core.policy_paging import ChannelsFile, EscalationFile, SilenceFile
 from watchdog.core.policy_section import EditorSchema, Section
-
-RESERVED_TOP = ("logs",)
-"""Keys that a later version gives a meaning; until then they load with a warning."""
 
 
 def _windows(value: object) -> tuple[Window, ...]:
@@ -353,6 +350,8 @@ class PolicyFile(PlainFile):
     channels: ChannelsFile | None = None
     """What each channel gets."""
     escalation: EscalationFile | None = None
+    logs: LogsFile | bool | None = None
+    """No new errors in the new revision's log; true takes every default."""
     version_check: VersionCheckFile | None = None
     edge: EdgeFile | None = None
     jobs: dict[str, JobFile] | None = None
@@ -366,11 +365,9 @@ class PolicyFile(PlainFile):
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a policy file, reserved words included."""
+    """The JSON Schema of a policy file."""
     schema = PolicyFile.model_json_schema(by_alias=True, schema_generator=EditorSchema)
     alpha = schema["properties"]["alpha"]
     share = {key: alpha.pop(key) for key in ("type", "pattern", "examples")}
     alpha["anyOf"] = [share, AlphaFile.model_json_schema(schema_generator=EditorSchema)]
-    for word in RESERVED_TOP:
-        schema["properties"][word] = {"description": "Reserved for a later version; has no effect yet."}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Watchdog policy"}

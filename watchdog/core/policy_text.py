@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from watchdog.core import policy_text_beyond, reads
 from watchdog.core.catalogue import JOURNEY_PREFIX, JOURNEYS, Family, family
+from watchdog.core.checks import LOGS
 from watchdog.core.conditions import format_condition, format_duration, format_quantity, format_share
 from watchdog.core.model import Row, Table
 from watchdog.core.policy import JourneyConfig, Policy, ProbeConfig, p0_of
@@ -44,8 +45,7 @@ def breach_of(policy: Policy, row: Row) -> str:
         failures = ", ".join(sorted({str(j.confirm.failures) for j in meant}))
         return f"a journey fails so often in a row: {failures}"
     if kind is Family.CHECK:
-        often = "it fails" if row.failures == 1 else f"it fails {row.failures} times in a row"
-        return often if row.until_s is None else f"{often} in the first {format_duration(row.until_s)}"
+        return _fails(policy, row)
     if condition is None:
         failures = ", ".join(f"{w.confirm.failures} ({w.window})" for w in policy.windows)
         return f"a probe fails so often in a row: {failures}"
@@ -66,6 +66,17 @@ def breach_of(policy: Policy, row: Row) -> str:
         return f"more than {format_share(p0 or 0.0)} of requests slower than {limit}"
     op = _OPPOSITE[condition.op] if row.is_target else condition.op
     return f"4 of the last 5 points {_READ_AS[op]} {limit}"
+
+
+def _fails(policy: Policy, row: Row) -> str:
+    """Of a check: how often it has to fail."""
+    if row.metric == LOGS:
+        least = policy.logs.at_least if policy.logs is not None else 1
+        often = f" {least} times" if least > 1 else ""
+        until = format_duration(row.until_s or policy.watch_s)
+        return f"an error is logged{often} in the first {until} that the revision before did not log"
+    often = "it fails" if row.failures == 1 else f"it fails {row.failures} times in a row"
+    return often if row.until_s is None else f"{often} in the first {format_duration(row.until_s)}"
 
 
 def when_of(policy: Policy, row: Row) -> str:

@@ -4,9 +4,11 @@ from typing import Any
 
 from watchdog.core import (
     achieved,
+    clues,
     coverage,
     doubt,
     escalation,
+    hints,
     migration,
     observed,
     promotion,
@@ -28,6 +30,12 @@ ASKED = frozenset({Family.PROBES, Family.JOURNEYS})
 
 def view(watch: Watch) -> dict[str, Any]:
     """Everything about a watch, JSON-able; the shape of `GET /api/v1/watches/{id}`."""
+    shown = _view(watch)
+    shown["to_check"] = [{"question": s.sentence, "command": s.command} for s in hints.to_check(shown)]
+    return shown
+
+
+def _view(watch: Watch) -> dict[str, Any]:
     service = watch.deploy.service
     window = watch.window
     return {
@@ -69,6 +77,9 @@ def view(watch: Watch) -> dict[str, Any]:
         "probes": [_probe(watch, name) for name in (*watch.rules.policy.probes, *watch.rules.journeys)],
         "journeys": [_journey(watch, name) for name in watch.rules.policy.journeys],
         "signoffs": signoffs.view(watch),
+        "log": clues.view(watch),
+        "images": dict(watch.images),
+        "schemas": dict(watch.schemas),
         "rollback": _rollback(watch),
         "elsewhere": {"region": watch.elsewhere.region, "watch": watch.elsewhere.watch} if watch.elsewhere else None,
         "trial": _trial(watch),

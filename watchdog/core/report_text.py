@@ -47,6 +47,7 @@ def markdown(
         _summary(view),
         _facts(view),
         _section("What to do next", _numbered([*next_steps(view), *report_beyond.steps(view)])),
+        _section("What to check for the root cause", _to_check(view)),
         _section("How it went", _measures(view, records)),
         _section("The trial", _trial(view)),
         _section("Scaling up", _scalings(view)),
@@ -54,6 +55,7 @@ def markdown(
         _section(str((explanation or {}).get("question")), _why(explanation or {})),
         _section("Evidence", _criteria(view)),
         _section("Evidence over time", _plots(explanation or {})),
+        _section("New in the log", _new_errors(view)),
         _section("Probes", _probes(view)),
         _section("Journeys", _journeys(view)),
         _section("Questions to people", _signoffs(view)),
@@ -364,6 +366,22 @@ def _probes(view: Mapping[str, Any]) -> str:
                 _cell(probe.get("last_detail") or probe.get("last_reason")),
             )
             for probe in view.get("probes") or ()
+        ],
+    )
+
+
+def _to_check(view: Mapping[str, Any]) -> str:
+    """Questions that the evidence raises; what it proves stands elsewhere."""
+    return _numbered([Step(str(q["question"]), str(q.get("command") or "")) for q in view.get("to_check") or ()])
+
+
+def _new_errors(view: Mapping[str, Any]) -> str:
+    """Kinds of errors that the revision before did not log, the most frequent first."""
+    return _table(
+        ("Times", "First (UTC)", "Error", "Where"),
+        [
+            (f"{e['count']:,}", clock_text(e.get("first_at")), _cell(e.get("text")), _cell(e.get("where")))
+            for e in ((view.get("log") or {}).get("errors") or ())[:10]
         ],
     )
 

@@ -13,7 +13,7 @@ from watchdog.core.compare import Arm
 from watchdog.core.cover import Cover
 from watchdog.core.events import FellElsewhere, Target
 from watchdog.core.load import NO_LOAD, Load
-from watchdog.core.model import Action, Deploy, Outcome, Split, State, Tag, Verdict, Window, tags_by_revision
+from watchdog.core.model import Action, Clue, Deploy, Outcome, Split, State, Tag, Verdict, Window, tags_by_revision
 from watchdog.core.origins import Past, Seen
 from watchdog.core.paging import Level
 from watchdog.core.policy import ConfirmConfig, JourneyConfig, ProbeConfig, WindowConfig
@@ -459,6 +459,8 @@ class Watch:
     """Every attempt to scale up, the last one last."""
     job: JobRun | None = None
     """The last run of the job that undoes a migration."""
+    clues: Mapping[str, Clue] = field(default_factory=dict)
+    """By key, the new kinds of errors in the log (`core.clues`)."""
     messages: int = 0
     """Messages made so far: numbers their keys."""
     due: float = inf

@@ -13,6 +13,7 @@ from watchdog.core import (
     alarms,
     author,
     capacity,
+    clues,
     coverage,
     database,
     deadlines,
@@ -274,6 +275,8 @@ def _beside(step: Step, event: Trusted | Scaled | JobRan) -> None:
 
 def _sample(step: Step, sample: Sample) -> None:
     watch = step.watch
+    if sample.clues and sample.revision == watch.revision:
+        clues.collect(watch, sample)
     if watch.rollback is not None and watch.rollback.written_at is not None:
         if sample.revision != watch.revision:
             recovery.sampled(step, sample)

@@ -17,15 +17,18 @@ request's id, so that a run repeats and a retried request meets the same fate.
 | `hang` | accepted and never answered |
 | `startup` | the first request after `idle_s` without any waits up to `delay_ms` for a container to start |
 | `ceiling` | every instance that may run is busy: more than `per_s` requests a second are answered 429 by the front |
+| `log` | `message` is logged with `severity`, and the request is answered as if nothing were |
 | `never_ready` | the revision never becomes Ready |
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from watchdog.emulator.app_log import Severity
 
 PROBE_PATHS = ("/health", "/api/v1/health/ready", "/api/v1/health/live", "/version")
 """Paths that `users_only` spares."""
@@ -42,6 +45,7 @@ Kind = Literal[
     "hang",
     "startup",
     "ceiling",
+    "log",
     "never_ready",
 ]
 
@@ -76,6 +80,10 @@ class Fault(BaseModel):
     """For `wrong_body`: text, or JSON; by default `{"status": "degraded"}`."""
     idle_s: Annotated[float, Field(ge=0)] = 900.0
     """For `startup`: after this long without a request the next one starts a container again."""
+    message: str = "the log fault has no message"
+    """For `log`; `{id}` is the request's id."""
+    severity: Severity = "ERROR"
+    """For `log`."""
     per_s: Annotated[float, Field(ge=0)] = 0.0
     """For `ceiling`: so many requests a second are taken."""
 
@@ -104,6 +112,8 @@ class Effect:
     action: Literal["answer", "status", "grpc", "body", "reset", "hang"] = "answer"
     status: int = 200
     body: str | dict[str, object] | None = None
+    says: tuple[tuple[Severity, str], ...] = ()
+    """What is logged beside."""
 
 
 class FaultScript:
@@ -148,16 +158,19 @@ class FaultScript:
     ) -> Effect:
         """What becomes of the request `request_id` for `path`: delays add up, the first fault that ends it wins."""
         delay_s = 0.0
+        says: tuple[tuple[Severity, str], ...] = ()
         for index, fault in enumerate(self.faults):
             if not fault.touches(path, method, agent, grpc=grpc) or not self._is_active(fault, at):
                 continue
             if fault.share < 1.0 and self._draw(index, request_id) >= fault.share:
                 continue
             delay_s += self._delay_s(fault, at)
+            if fault.kind == "log":
+                says = (*says, (fault.severity, fault.message.replace("{id}", request_id)))
             ending = self._ending(fault, index, request_id)
             if ending is not None:
-                return Effect(delay_s=delay_s, action=ending.action, status=ending.status, body=ending.body)
-        return Effect(delay_s=delay_s)
+                return replace(ending, delay_s=delay_s, says=says)
+        return Effect(delay_s=delay_s, says=says)
 
     def _span(self, fault: Fault) -> tuple[float, float]:
         if fault.at is not None:

@@ -1,5 +1,6 @@
 """The containers that run, by revision."""
 
+from watchdog.emulator.app_log import AppLog
 from watchdog.emulator.fleet_api import FleetApi
 from watchdog.emulator.workload import Workload
 from watchdog.emulator.world import Revision, ServiceKey
@@ -8,8 +9,9 @@ from watchdog.emulator.world import Revision, ServiceKey
 class Fleet:
     """Starts and stops workloads. A revision keeps its container until it is deleted: scaling to zero is scripted."""
 
-    def __init__(self, *, seed: int = 0) -> None:
+    def __init__(self, *, seed: int = 0, lines: AppLog | None = None) -> None:
         self._seed = seed
+        self._lines = lines or AppLog()
         self._workloads: dict[str, Workload] = {}
         self._databases: dict[ServiceKey, FleetApi] = {}
 
@@ -17,7 +19,7 @@ class Fleet:
         """Run the container of a revision."""
         await self.stop(revision)
         api = self._databases.setdefault(revision.key, FleetApi())
-        workload = Workload(revision, seed=self._seed, api=api)
+        workload = Workload(revision, seed=self._seed, api=api, lines=self._lines)
         self._workloads[revision.uid] = workload
         await workload.start()
 

@@ -1,4 +1,5 @@
-"""Cloud Logging v2 over plaintext gRPC: `TailLogEntries` and `ListLogEntries` on the log of the emulator's own traffic.
+"""Cloud Logging v2 over plaintext gRPC: `TailLogEntries` on the request log of the emulator's own traffic, and
+`ListLogEntries` on that and on what its containers wrote.
 
 Every other method is UNIMPLEMENTED. As at Google a session takes one request, delivers only what arrives after it has
 begun, ends after an hour, and a project has 10 sessions and 60,000 entries a minute
@@ -18,12 +19,14 @@ import grpc
 import grpc.aio
 from google.cloud.logging_v2 import types
 
-from watchdog.emulator import clock, logging_list
+from watchdog.emulator import clock
+from watchdog.emulator.app_log import AppLog
 from watchdog.emulator.ledger import Ledger, Request
 from watchdog.emulator.logging_calls import Line, lines_of
 from watchdog.emulator.logging_entries import fields_of, render
 from watchdog.emulator.logging_faults import LoggingFault, LoggingFaultBook, LoggingFaultKind
 from watchdog.emulator.logging_filter import Filter, InvalidFilterError, parse
+from watchdog.emulator.logging_list import BadListError, listed, projects_of
 
 SERVICE = "google.logging.v2.LoggingServiceV2"
 MOST_SESSIONS = 10
@@ -50,6 +53,15 @@ _ENDS: dict[str, tuple[grpc.StatusCode, str]] = {
     "expire": (
         _Code.OUT_OF_RANGE,
         "Session has run for the maximum allowed duration of 1h. To continue, start a new one.",
+    ),
+}
+
+
+_LIST_ENDS: dict[str, tuple[grpc.StatusCode, str]] = {
+    "permission_denied": (_Code.PERMISSION_DENIED, "Permission 'logging.logEntries.list' denied on resource."),
+    "resource_exhausted": (
+        _Code.RESOURCE_EXHAUSTED,
+        "Quota exceeded for quota metric 'Read requests' and limit 'Read requests per minute'.",
     ),
 }
 
@@ -85,11 +97,13 @@ class LoggingServer:
         self,
         *,
         ledger: Ledger,
+        lines: AppLog | None = None,
         delivery_delay_s: float = 2.0,
         entries_per_minute: int = ENTRIES_PER_MINUTE,
         longest_session_s: float = LONGEST_SESSION_S,
     ) -> None:
-        """`delivery_delay_s`: from the end of a request until a session without a buffer window delivers it."""
+        """`delivery_delay_s`: from the end of a request, or from a container's line, until it can be read (by a session
+        without a buffer window)."""
         if delivery_delay_s < 0 or entries_per_minute < 1 or longest_session_s <= 0:
             raise ValueError(
                 "delivery_delay_s must not be negative, entries_per_minute and longest_session_s must be above 0"
@@ -101,7 +115,6 @@ class LoggingServer:
         self.delivered = 0
         self.filters: list[str] = []
         """Filters of the sessions that are open, oldest first."""
-        self._ledger = ledger
         self._entries_per_minute = entries_per_minute
         self._longest_session_s = longest_session_s
         self._faults = LoggingFaultBook()
@@ -109,6 +122,9 @@ class LoggingServer:
         self._used: dict[str, tuple[int, int]] = {}
         self._serial = 0
         self._server: grpc.aio.Server | None = None
+        self._ledger = ledger
+        self.lines = lines or AppLog()
+        self.lines.delay_s = self._faults.late_s
         ledger.subscribe(self._record)
 
     @property
@@ -127,12 +143,12 @@ class LoggingServer:
         handler = grpc.stream_stream_rpc_method_handler(
             self._tail, request_deserializer=_Request.FromString, response_serializer=_Response.SerializeToString
         )
-        listing = grpc.unary_unary_rpc_method_handler(
+        lists = grpc.unary_unary_rpc_method_handler(
             self._list,
-            request_deserializer=logging_list.read_request,
-            response_serializer=logging_list.write_response,
+            request_deserializer=types.ListLogEntriesRequest.pb().FromString,
+            response_serializer=types.ListLogEntriesResponse.pb().SerializeToString,
         )
-        methods = {"TailLogEntries": handler, "ListLogEntries": listing}
+        methods = {"TailLogEntries": handler, "ListLogEntries": lists}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
         self.port = server.add_insecure_port(f"{host}:{port}")
         await server.start()
@@ -162,7 +178,8 @@ class LoggingServer:
         return self._faults.active(clock.now())
 
     def clear(self) -> None:
-        """Forget what has not been delivered yet, as when the ledger is cleared."""
+        """Forget what the containers wrote and what has not been delivered yet, as when the ledger is cleared."""
+        self.lines.clear()
         for session in self._sessions:
             session.waiting.clear()
             session.again.clear()
@@ -186,6 +203,30 @@ class LoggingServer:
             if session.waiting[0][1] == self._serial:
                 session.woken.set()
 
+    async def _list(self, request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
+        self.calls["ListLogEntries"] += 1
+        now = clock.now()
+        refusal = self._faults.refusal(now)
+        try:
+            if refusal:
+                raise RefusedError(*_LIST_ENDS.get(refusal, _ENDS[refusal]))
+            projects = projects_of(request.resource_names, _project_of)
+            return listed(
+                request,
+                projects,
+                _filter_of(request),
+                ledger=self._ledger,
+                lines=self.lines,
+                now=now,
+                delay_s=self.delivery_delay_s,
+                excluded=lambda fields: self._faults.excludes(now, fields),
+                twice=lambda: self._faults.twice(now),
+            )
+        except BadListError as error:
+            await context.abort(_Code.INVALID_ARGUMENT, str(error))
+        except RefusedError as refused:
+            await context.abort(refused.code, refused.message)
+
     async def _tail(self, requests: AsyncIterator[Any], context: "grpc.aio.ServicerContext[Any, Any]") -> None:
         self.calls["TailLogEntries"] += 1
         session = None
@@ -202,18 +243,6 @@ class LoggingServer:
             if session is not None:
                 index = self._sessions.index(session)
                 del self._sessions[index], self.filters[index]
-
-    async def _list(self, request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
-        self.calls["ListLogEntries"] += 1
-        try:
-            projects = frozenset(_project_of(name) for name in request.resource_names)
-            if refusal := next((f.kind for f in self.faults() if f.kind in {"unavailable", "permission_denied"}), ""):
-                raise RefusedError(*_ENDS[refusal])
-            return logging_list.answer(self._ledger, request, projects)
-        except RefusedError as refused:
-            await context.abort(refused.code, refused.message)
-        except ValueError as error:
-            await context.abort(_Code.INVALID_ARGUMENT, str(error))
 
     def _open(self, request: Any) -> _Session:
         projects = frozenset(_project_of(name) for name in request.resource_names)

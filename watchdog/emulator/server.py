@@ -71,7 +71,7 @@ class Emulator:
         self.logging = LoggingServer(ledger=self.ledger, delivery_delay_s=self.options.log_delay_s)
         self._mail = MailCollector(self.collected)
         self._mail_port = 0
-        self._fleet = Fleet(seed=seed)
+        self._fleet = Fleet(seed=seed, lines=self.logging.lines)
         self._proxy = Proxy(self._fleet, self.ledger, seed=seed)
         self._splitter = Splitter(self._proxy, self.world.revision, host=self.options.host, seed=seed)
         self._entrances = Entrances(self._splitter.forward, host=self.options.host)

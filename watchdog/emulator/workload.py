@@ -13,6 +13,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from watchdog.emulator import clock
+from watchdog.emulator.app_log import AppLog, Severity, trace_of
 from watchdog.emulator.faults import Effect
 from watchdog.emulator.fleet_api import FleetApi
 from watchdog.emulator.listener import Listener
@@ -41,8 +42,9 @@ PROBES: dict[str, Json] = {
 class Workload:
     """The server of one revision. `start` and `stop` are the container's life; faults open and close the port."""
 
-    def __init__(self, revision: Revision, *, seed: int, api: FleetApi) -> None:
+    def __init__(self, revision: Revision, *, seed: int, api: FleetApi, lines: AppLog) -> None:
         self._revision = revision
+        self._lines = lines
         self._api = api
         self._random = random.Random(f"{seed}/{revision.name}")
         self._requests = 0
@@ -94,7 +96,24 @@ class Workload:
             request.path, request_id, clock.now(), method=request.method, agent=agent, grpc=grpc
         )
         await asyncio.sleep(self._latency_s(request.path) + effect.delay_s)
+        for severity, said in effect.says:
+            self._log(said, severity=severity)
+        if effect.action == "status" and effect.status >= 500:
+            trace = trace_of(request.method, request.path, request_id)
+            self._log(f"{request.method} {request.path} failed", trace=trace)
         return await self._end(request, effect)
+
+    def _log(self, text: str, *, severity: Severity = "ERROR", trace: str = "") -> None:
+        key = self._revision.key
+        self._lines.write(
+            project=key.project,
+            region=key.region,
+            service=key.name,
+            revision=self._revision.name,
+            text=text,
+            severity=severity,
+            trace=trace,
+        )
 
     async def _end(self, request: web.BaseRequest, effect: Effect) -> web.StreamResponse:
         if effect.action == "hang":

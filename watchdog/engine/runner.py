@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from watchdog.core import redeploy
+from watchdog.core import clues, redeploy
 from watchdog.core import watch as folding
 from watchdog.core.commands import Announce, Command, Notify, Restore, RunJob, Scale
 from watchdog.core.escalation import concerns
@@ -391,6 +391,8 @@ class WatchRunner:
             version=self.watch.expected_version,
             heartbeats=self.hooks.service().heartbeats,
             since=self.watch.cutover_at or 0.0,
+            revision=self.watch.revision,
+            trouble_at=clues.trouble_at(self.watch),
         )
 
     def _answered(self, revision: str) -> Sequence[float]:

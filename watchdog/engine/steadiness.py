@@ -8,7 +8,7 @@ from typing import Final
 
 from watchdog.core import watch as folding
 from watchdog.core.events import Lag, Opened, Sampled, Target, Ticked
-from watchdog.core.model import Action, Deploy, Sample, ServiceKey, ServiceState, Severity, Verdict
+from watchdog.core.model import Action, Deploy, Sample, ServiceKey, ServiceState, Severity, Table, Verdict
 from watchdog.core.policy import Policy
 from watchdog.core.service import Service
 from watchdog.core.state import Watch
@@ -62,7 +62,8 @@ def _rows(watch: Watch | None, *, quiet: bool) -> Iterator[Finding]:
         loud = rule.row.action is Action.ROLLBACK or rule.row.severity is Severity.CRITICAL
         if verdict.verdict in _LOUD:
             broken.append((loud, f"{rule.row.label} is broken: {verdict.reason}"))
-        proven += verdict.verdict is Verdict.PASS
+        # A check that passed says nothing of how the service fares.
+        proven += verdict.verdict is Verdict.PASS and rule.row.table is not Table.CHECK
     todo = "Mend it first: what is broken before a deploy cannot be held against it, and keeps a rollback back."
     for loud, said in broken:
         yield Finding(check=CHECK, mark="problem" if loud else "unknown", detail=said, todo=todo)

@@ -14,7 +14,10 @@ from watchdog.web.services import WebServices, services_of
 
 _MOST_OPEN: Final = 1000
 _LONG: Final = frozenset(
-    {"windows", "criteria", "probes", "journeys", "signoffs", "notes", "decisions", "timeline", "promotion"}
+    {
+        *("windows", "criteria", "probes", "journeys", "signoffs", "notes", "decisions", "timeline", "promotion"),
+        *("log", "to_check", "images", "schemas"),
+    }
 )
 
 

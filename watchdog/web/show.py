@@ -21,6 +21,8 @@ from watchdog.core.text import iso
 from watchdog.web.rows import criteria, journeys, lines, moment, probes, rollback_lines
 from watchdog.web.words import Look, watch_look, window_look, window_name
 
+NEW_ERRORS: Final = 10
+"""Kinds of new errors that a page shows."""
 _QUIET_S: Final[Mapping[str, float]] = {"immediate": 30.0, "short_term": 60.0, "extended": 180.0}
 """By window: silence that is longer than three probes is no longer normal."""
 
@@ -195,6 +197,8 @@ def watch_page(view: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         "notes": _notes(view),
         "steps": [*_distrust(age), *next_steps(view)],
         "release": release_steps(view),
+        "to_check": [Step(q["question"], q["command"]) for q in view.get("to_check") or ()],
+        "new_errors": ((view.get("log") or {}).get("errors") or ())[:NEW_ERRORS],
         "incident": _incident(view),
         "marked": marks.sentence(view),
     }
