@@ -5,7 +5,7 @@ Everything is as `watchdog run` builds it; a test may put a `GuardedStore` in fr
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, MutableMapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import process_time
@@ -345,21 +345,23 @@ class House:
 
 _logs: list[MutableMapping[str, Any]] = []
 _capturing = 0
+_capture = ExitStack()
 
 
 @contextmanager
 def captured() -> Iterator[list[MutableMapping[str, Any]]]:
-    """Log lines; watchdogs that run at the same time share one list, since structlog has one configuration."""
+    """Log lines; watchdogs that run at the same time share one list, since structlog has one configuration. It is as it
+    was when the last of them has ended, whoever was the first."""
     global _logs, _capturing  # noqa: PLW0603 - as global as what it stands for
+    if not _capturing:
+        _logs = _capture.enter_context(capture_logs())
     _capturing += 1
     try:
-        if _capturing > 1:
-            yield _logs
-        else:
-            with capture_logs() as _logs:
-                yield _logs
+        yield _logs
     finally:
         _capturing -= 1
+        if not _capturing:
+            _capture.close()
 
 
 async def looked(house: House, times: int = 3) -> None:

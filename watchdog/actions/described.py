@@ -8,7 +8,6 @@ from watchdog.core.model import ServiceKey
 
 _INGRESS = "run.googleapis.com/ingress"
 _IAP = "run.googleapis.com/iap-enabled"
-_INVOKER_OFF = "run.googleapis.com/invoker-iam-disabled"
 _URL_OFF = "run.googleapis.com/default-url-disabled"
 _REGIONS = "run.googleapis.com/regions"
 _DATABASES = "run.googleapis.com/cloudsql-instances"
@@ -33,7 +32,6 @@ def described(raw: Mapping[str, Any], key: ServiceKey) -> Described:
         left_out=tuple(left_out),
         ingress=_text(annotations, _INGRESS) or OPEN,
         iap=_on(annotations, _IAP),
-        invoker=not _on(annotations, _INVOKER_OFF),
         databases=tuple(d for d in (part.strip() for part in named.split(",")) if d.count(":") >= 2),
         account=_text(spec, "serviceAccountName"),
         image=_text(serving, "image"),

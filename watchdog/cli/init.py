@@ -180,17 +180,22 @@ async def _others(cloud_run: "CloudRun", key: "ServiceKey") -> str:
 
 
 async def _ask(prober: "HttpProber", described: "Described") -> "list[FoundProbe]":
-    """Each probe once, without a token; where the service names none, paths that are usual."""
+    """Each probe once, without a token; where the service names none that arrives, paths that are usual."""
     from watchdog.core.first_policy import GUESSES, FoundProbe  # noqa: PLC0415
     from watchdog.core.policy import ProbeConfig  # noqa: PLC0415
 
     if not described.url:
         return list(described.probes)
-    named = described.probes or tuple(FoundProbe(name="health", path=path, origin="") for path in GUESSES)
-    answers = await asyncio.gather(
-        *(prober.probe(ProbeConfig(name=p.name, path=p.path), described.url, fresh=True) for p in named)
-    )
-    return [_judged(probe, answer) for probe, answer in zip(named, answers, strict=True)]
+
+    async def ask(probe: FoundProbe) -> FoundProbe:
+        config = ProbeConfig(name=probe.name, path=probe.path)
+        return _judged(probe, await prober.probe(config, described.url, fresh=True))
+
+    asked = await asyncio.gather(*(ask(probe) for probe in described.probes))
+    if all(probe.answer == "hidden" for probe in asked):
+        usual = [FoundProbe(name="health", path=path, origin="") for path in GUESSES]
+        asked += await asyncio.gather(*(ask(probe) for probe in usual))
+    return asked
 
 
 def _judged(probe: "FoundProbe", answer: "ProbeAnswer") -> "FoundProbe":

@@ -50,8 +50,6 @@ class Described:
     """Probes of its specification that cannot be asked from outside: sentences."""
     ingress: str = OPEN
     iap: bool = False
-    invoker: bool = True
-    """Whether callers need roles/run.invoker unless it is given to everybody (false: the check is switched off)."""
     databases: tuple[str, ...] = ()
     """Cloud SQL connections, `PROJECT:REGION:INSTANCE`."""
     account: str = ""
