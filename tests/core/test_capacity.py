@@ -231,6 +231,80 @@ def test_instances_that_stop_serving_end_the_hold() -> None:
     assert len(peak.restores) == 1
 
 
+def test_instances_that_serve_crash_and_start_again_end_the_hold() -> None:
+    """Out of memory under load: for some seconds it serves as many as ever, but fewer than before the deploy in all."""
+    peak = in_a_peak()
+    peak.seconds(90, 95, well=40.0, refused=40.0, status=503)
+    assert peak.state() is State.HELD
+    for second in range(95, 155, 15):
+        peak.seconds(second, second + 5, well=40.0, refused=40.0, status=503)
+        peak.seconds(second + 5, second + 15, well=0.0, refused=80.0, status=503)
+    assert len(peak.restores) == 1
+
+
+def test_a_peak_that_comes_in_waves_is_held() -> None:
+    """Now and then a slot holds only the end of a wave: fewer are served in it since fewer are asking."""
+    peak = in_a_peak()
+    peak.seconds(90, 95, well=40.0, refused=40.0, status=429)
+    for second in range(95, 245, 15):
+        peak.seconds(second, second + 10, well=40.0, refused=40.0, status=429)
+        peak.seconds(second + 10, second + 15, well=8.0, refused=1.0, status=429)
+    assert not peak.restores
+    assert peak.state() is State.HELD
+
+
+def test_a_hold_does_not_outlive_the_log_that_speaks_for_it() -> None:
+    peak = in_a_peak()
+    peak.seconds(90, 95, well=40.0, refused=40.0, status=429)
+    assert peak.state() is State.HELD
+    peak.seconds(95, 130, well=0.0, refused=80.0, status=503, log=False)
+    assert not peak.restores, "a tail that is cut is taken up again"
+    peak.seconds(130, 170, well=0.0, refused=80.0, status=503, log=False)
+    assert len(peak.restores) == 1
+
+
+@pytest.mark.parametrize("fails_every", [10, 1000])
+def test_nor_does_the_hold_of_a_share_of_the_probes(fails_every: int) -> None:
+    peak = in_a_peak()
+    for second in range(90, 300, 5):
+        failing = second % 15 == 0
+        peak.seconds(second, second + 1, well=40.0, refused=40.0, status=429 if failing else None)
+        peak.seconds(second + 1, second + 5, well=40.0, refused=40.0)
+        if failing:
+            peak._probe(OK, second + 2, None, attempt=1)
+    assert peak.state() is State.HELD
+    for second in range(300, 500, 5):
+        failing = second % fails_every == 0
+        peak.seconds(second, second + 5, well=0.0, refused=80.0, status=503 if failing else None, log=False)
+    assert peak.watch.hold is None
+    assert len(peak.restores) == (fails_every == 10)
+
+
+def test_a_persons_hold_is_not_replaced_and_nothing_is_decided_each_second() -> None:
+    peak = in_a_peak()
+    peak.operate("hold", 89)
+    told = len(peak.watch.decisions)
+    peak.seconds(90, 150, well=40.0, refused=40.0, status=429)
+    assert peak.watch.hold is not None
+    assert peak.watch.hold.kind == "person"
+    assert len(peak.watch.decisions) <= told + 1
+
+
+def test_a_shared_cause_that_turns_out_to_be_a_peak_is_decided_once() -> None:
+    peak = in_a_peak()
+    peak.probe(DOWN, 88.0, role=Role.CONTROL, purpose=Purpose.CONFIRM)
+    peak.seconds(90, 91, well=40.0, refused=40.0, status=429)
+    peak.confirm(DOWN, 91.0, 1, Role.CONTROL)
+    peak.seconds(91, 96, well=40.0, refused=40.0, status=429)
+    assert peak.watch.hold is not None
+    assert peak.watch.hold.kind == "shared"
+    peak.confirm(OK, 96.0, 2, Role.CONTROL)
+    peak.seconds(96, 130, well=40.0, refused=40.0, status=429)
+    assert peak.watch.hold is not None
+    assert peak.watch.hold.kind == "capacity"
+    assert [d.action for d in peak.watch.decisions].count(Action.SCALE_UP) == 1
+
+
 def test_the_hold_outlives_a_lucky_probe_and_ends_with_the_peak() -> None:
     peak = in_a_peak()
     peak.seconds(90, 95, well=40.0, refused=40.0, status=429)

@@ -15,7 +15,7 @@ from watchdog.core.decide import Step
 from watchdog.core.load import Rates
 from watchdog.core.model import Action, State
 from watchdog.core.state import Confirmation, Trigger, Watch
-from watchdog.core.text import share
+from watchdog.core.text import share, span
 
 KIND: Final = "capacity"
 """Of the hold."""
@@ -31,6 +31,8 @@ LEAST_SHARE: Final = 0.25
 """A smaller share of users turned away does not explain five probes in a row."""
 FRESH_S: Final = 30.0
 """Older evidence does not say how things are now."""
+SILENT_S: Final = 60.0
+"""A hold does not outlive the log that speaks for it by more than this; a tail is taken up again sooner."""
 SLOT_S: Final = 5.0
 """Of the log's newest slots, one has to lie after the first failure."""
 WAIT_S: Final = 25.0
@@ -42,6 +44,8 @@ def explains(step: Step, trigger: Trigger, c: Confirmation) -> bool:
     watch = step.watch
     if _held(watch):
         return not again(step)
+    if watch.hold is not None and watch.hold.kind in decide.FIRM:
+        return False
     if c.unserved < c.failures:
         return False
     rates = _fresh(watch)
@@ -77,18 +81,37 @@ def again(step: Step) -> bool:
     if held is None or held.kind != KIND:
         return False
     rates = watch.load.now(since=held.since)
+    if watch.at - max(held.since, watch.load.newest) > SILENT_S:
+        if not _fails(watch, held.trigger.probe):
+            return _over(step)
+        told = f"the request log has said nothing for {span(SILENT_S)}, so nothing proves a peak any more"
+        return _let_go(step, told)
     if rates is None:
         return False
     sound = rates.bad <= SOUND * (rates.well + rates.bad)
     if sound and rates.refusing:  # at full load: does it still serve what it can?
-        wanted = max(watch.expected_per_s or 0.0, BEST * watch.load.best)
-        if _at_least(rates.full * SLOT_S, wanted * SLOT_S):
+        before = watch.expected_per_s or 0.0
+        wanted = max(before, BEST * watch.load.best)
+        # Its best seconds are not all of them: instances that serve, crash and start again serve fewer than before.
+        steady = rates.full_s <= SLOT_S or _at_least(rates.full_well, before * rates.full_s)
+        if steady and _at_least(rates.full * SLOT_S, wanted * SLOT_S):
             return False
     elif sound and not _fails(watch, held.trigger.probe):
-        evaluate.excuse_probes(watch)
-        decide.release_hold(step, "the peak is over, and probes pass again")
-        return True
-    step.note("released", f"No longer held for want of capacity: {_told(watch, rates)}.")
+        return _over(step)
+    return _let_go(step, _told(watch, rates))
+
+
+def _over(step: Step) -> bool:
+    """The peak has passed, and with it what failed. Returns True."""
+    evaluate.excuse_probes(step.watch)
+    decide.release_hold(step, "the peak is over, and probes pass again")
+    return True
+
+
+def _let_go(step: Step, why: str) -> bool:
+    """It is not the peak, or not surely: from now on what fails is acted on. Returns True."""
+    watch = step.watch
+    step.note("released", f"No longer held for want of capacity: {why}.")
     watch.hold, watch.state = None, State.CONFIRMING if watch.confirmations else State.WATCHING
     return True
 
@@ -140,6 +163,7 @@ def _told(watch: Watch, rates: Rates) -> str:
 def _hold(step: Step, trigger: Trigger, rates: Rates) -> None:
     watch = step.watch
     told, service = _told(watch, rates), watch.deploy.service
+    watch.hold = None  # one that is not firm rested on something else that fails, and that passes again
     step.decide(Action.SCALE_UP, trigger.criterion, f"Scale up {messages.place(watch)}: {trigger.sentence}; {told}.")
     decide.hold(
         step,

@@ -41,7 +41,11 @@ class Rates(NamedTuple):
     refusing: bool
     """Whether somebody was turned away in the newest slot."""
     full: float
-    """The most that was answered well a second in any slot in which somebody was turned away."""
+    """The most that was answered well a second in any slot in which somebody was turned away …"""
+    full_well: float
+    """… and how many were in all of those slots, …"""
+    full_s: float
+    """… which took so long together."""
 
     @property
     def took_s(self) -> float:
@@ -77,6 +81,11 @@ class Load:
         rates = _over(slots, BEST_S)
         return Load(slots, max(self.best, rates.well / rates.took_s) if rates is not None else self.best)
 
+    @property
+    def newest(self) -> float:
+        """When what it knows ends, Unix seconds; 0 while it knows nothing."""
+        return self.slots[-1].end if self.slots else 0.0
+
     def now(self, since: float = 0.0) -> Rates | None:
         """The newest `LOOK_S`, all of it after `since`; None while so much is not there."""
         return _over(tuple(s for s in self.slots if s.start >= since), LOOK_S)
@@ -101,4 +110,6 @@ def _over(slots: tuple[Slot, ...], length_s: float) -> Rates | None:
         refused=sum(s.refused for s in found),
         refusing=found[-1].refused > 0.0,
         full=max((s.well / (s.end - s.start) for s in found if s.refused), default=0.0),
+        full_well=sum(s.well for s in found if s.refused),
+        full_s=sum(s.end - s.start for s in found if s.refused),
     )

@@ -304,6 +304,7 @@ def _probed(step: Step, event: Probed) -> None:
             warming.answered(step, event)
         case Purpose.VERIFY:
             recovery.probed(step, event)
+    capacity.again(step)  # probes go on while the log is silent
 
 
 def _follow(step: Step, before: Watch) -> None:
