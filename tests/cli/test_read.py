@@ -206,3 +206,11 @@ def test_a_store_that_does_not_answer_either_is_told(run: Run, monkeypatch: pyte
     assert "no daemon answers at http://127.0.0.1:8080" in found.err
     assert "the store does not answer either" in found.err
     assert "s3cretpass" not in found.err
+
+
+async def test_automatic_that_asks_first_says_why(watches: Site, run: Run) -> None:
+    doubt = "The policy says automatic, but no preflight has passed yet: a person is asked first, as in mode approve."
+    await watches.put(views.watching(mode="approve", doubt=doubt))
+    assert "automatic, acts as approve" in (await asyncio.to_thread(run, "status")).out
+    found = await asyncio.to_thread(run, "status", "w7f3k2")
+    assert f"{doubt} `watchdog preflight` says what is missing." in found.out

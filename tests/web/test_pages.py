@@ -204,3 +204,11 @@ async def test_assets_may_be_kept_for_ever_since_their_links_change_with_them(si
             assert "immutable" in answer.headers["Cache-Control"]
     async with site.http.get(site.url + "/") as answer:
         assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_automatic_that_asks_first_says_why(site: Site) -> None:
+    doubt = "The policy says automatic, but no preflight has passed yet: a person is asked first, as in mode approve."
+    await site.put(views.watching(mode="approve", doubt=doubt))
+    shown = (await page(site, "/watches/w7f3k2")).text
+    assert "Rollback needs approval" in shown
+    assert doubt in shown
