@@ -26,7 +26,7 @@ def played(drill: Drill, folder: Path, seed: int) -> Played:
         return run_virtually(lambda: rehearse_inside(drill, teller=teller, folder=folder, seed=seed))
 
 
-@pytest.mark.parametrize(("name", "seed"), SEEDS.items(), ids=drill_names())
+@pytest.mark.parametrize("name, seed", SEEDS.items(), ids=drill_names())
 def test_it_ends_as_its_script_says(name: str, seed: int, tmp_path: Path) -> None:
     found = played(load_drill(name), tmp_path, seed)
     assert not found.wrong
