@@ -56,7 +56,16 @@ def explains(step: Step, trigger: Trigger, c: Confirmation) -> bool:
         return True
     # "Every instance is busy" of a release that served well until now: the log is seconds behind, so ask it first.
     untold = rates.end < c.failed_at + SLOT_S and watch.at < c.failed_at + WAIT_S
-    return untold and c.turned_away == c.failures and _serves_well(watch, rates)
+    waits = untold and c.turned_away == c.failures and _serves_well(watch, rates)
+    if waits:
+        _say_once(step, c.probe)
+    return waits
+
+
+def _say_once(step: Step, probe: str) -> None:
+    text = f"Probe {probe} is told that every instance is busy: the request log is asked first whether this is a peak."
+    if all(entry.text != text for entry in step.watch.timeline[-5:]):
+        step.note("capacity", text)
 
 
 def explains_share(step: Step, trigger: Trigger) -> bool:

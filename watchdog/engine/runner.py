@@ -336,7 +336,9 @@ class WatchRunner:
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         assert self._group is not None  # noqa: S101 - only called while running
-        return self._group.create_task(self._guard(name, work), name=f"{self.watch.id}/{name}")
+        task = self._group.create_task(self._guard(name, work), name=f"{self.watch.id}/{name}")
+        task.add_done_callback(lambda _task: work.close())  # one that is cancelled before its first step never began it
+        return task
 
     async def _guard(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """A fault in one activity must not end the watch: say so; the plan starts it again."""
