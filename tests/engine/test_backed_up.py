@@ -76,7 +76,7 @@ async def test_what_may_not_be_asked_is_unknown_and_names_the_role() -> None:
 async def test_an_instance_that_is_not_there_is_a_mistake_in_the_policy() -> None:
     found = {f.check: f for f in await ask({"db": Instance(backups=(run(1),))})}
     assert found["backup db"].mark == "ok"
-    assert found["backup db-replica"].mark == "problem"
+    assert found["backup db-replica"].mark == "unknown"
     assert "name in the policy" in found["backup db-replica"].todo
 
 

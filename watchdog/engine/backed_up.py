@@ -35,7 +35,7 @@ async def backed_up(backups: Backups, policy: Policy, *, most_s: float, now: flo
 def _unasked(name: str, error: WatchdogError) -> Finding:
     gone = isinstance(error, PermanentError) and error.status == 404
     todo = "Check the instance's name in the policy." if gone else "Until then look at the backups by hand."
-    return Finding(check=f"{CHECK} {name}", mark="problem" if gone else "unknown", detail=str(error), todo=todo)
+    return Finding(check=f"{CHECK} {name}", mark="unknown", detail=str(error), todo=todo)
 
 
 def _judged(backup: Backup, project: str, most_s: float, now: float) -> Finding:
