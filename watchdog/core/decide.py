@@ -357,7 +357,7 @@ def ask(step: Step, trigger: Trigger) -> None:
 def _asked_why(watch: Watch) -> str:
     doubted = doubt.sentence(watch)
     if not doubted:
-        return "Nothing yet: this policy asks a person first (mode: approve)."
+        return "Nothing yet: a person is asked first (mode: approve)."
     return f"Nothing yet. {doubted} Once a preflight passes, it acts by itself."
 
 
