@@ -211,7 +211,7 @@ def _raised(step: Step, active: Scaling, event: Scaled) -> None:
     )
     _put(watch, attempt)
     by = f" ({active.by} approved it)" if active.by else ""
-    did = f"Raised the service's maximum from {event.before} to {event.after} instances{by}: {event.reason}."
+    did = f"Raised the service's maximum from {event.before} to {event.after} instances{by}; {event.reason}."
     step.note("scaled_up", did)
     step.announce("scaled_up", criterion=active.criterion, before=event.before, after=event.after, reason=did)
     _say(

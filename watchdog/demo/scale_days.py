@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from watchdog.demo.drill import Cloud
-from watchdog.demo.stage import LOOK_EVERY_S, Json, OffScriptError, Stage
+from watchdog.demo.stage import Json, OffScriptError, Stage
 
 POLICY: Final[Mapping[str, Any]] = {
     "alert_thresholds": [
         {"metric": "cpu_usage", "warning": "> 75%", "critical": "> 90%", "action": "scale_up"},
     ],
-    "scale_up": {"max_instances": 20, "step": "100%", "measure_after": "60s"},
+    "scale_up": {"max_instances": 20, "step": "100%", "measure_after": "45s"},
 }
+LOOK_S: Final = 1.0
 BUSY: Final = Cloud(load_per_s=2.0)
 """Instances are there only while somebody asks for them."""
 
@@ -26,7 +27,7 @@ async def until_scaling(stage: Stage, name: str, holds: Callable[[Json], bool], 
         found = dict(attempts[-1]) if attempts else {}
         if found and holds(found):
             return found
-        await stage.pass_time(LOOK_EVERY_S)
+        await stage.pass_time(LOOK_S)
     raise OffScriptError(f"the scaling of {name} is {found or 'not there'} after {within_s:.0f} s")
 
 

@@ -20,7 +20,7 @@ async def _play(stage: Stage) -> None:
     stage.require(f"the maximum is {await stage.allowed()}, expected 8", await stage.allowed() == 8)
     await scale_days.ended(stage, "new", "reverted")
     stage.require(f"the maximum is {await stage.allowed()}, expected 4 again", await stage.allowed() == 4)
-    await stage.pass_time(20.0)
+    await stage.pass_time(10.0)
 
 
 DRILL = Drill(
