@@ -86,6 +86,30 @@ def test_what_both_depend_on_comes_back_and_the_control_is_asked_first(later_s: 
         assert player.watch.state is State.WATCHING
 
 
+@pytest.mark.parametrize("start_s", [1000.0, 5000.0])
+def test_a_control_that_is_ill_for_its_own_reasons_does_not_excuse_for_ever(start_s: float) -> None:
+    """It fails every third time, so it never passes until the release has failed three times beside it."""
+
+    def every_third(name: str, at: float) -> ProbeAnswer:
+        return fails(at) if int(at - T0) % 3 == 0 else ok(at)
+
+    down = down_from(start_s)
+    player = play(World(public=down, own=down, control=every_third)).run(start_s + 120.0)
+    assert player.restores == 1
+
+
+def test_a_control_that_passes_now_and_then_is_as_sick() -> None:
+    """An idle revision gets one of the last connections sometimes: going back would not help."""
+
+    def mostly_sick(name: str, at: float) -> ProbeAnswer:
+        return ok(at) if int(at - T0) % 3 == 0 else fails(at)
+
+    down = down_from(1000.0)
+    player = play(World(public=down, own=down, control=mostly_sick)).run(2500.0)
+    assert player.restores == 0
+    assert player.watch.hold is not None
+
+
 def test_a_control_that_starts_cold_delays_nothing() -> None:
     world = World(public=DOWN, own=DOWN, control=down_from(0.0, "timeout", until_s=103.5))
     player = play(world).run(130.0)

@@ -17,6 +17,8 @@ RETRY_S = 60.0
 """A refused rollback is not decided again sooner than this."""
 FIRM = frozenset({"person", "retry", "refused", "migration", migration.HOLD})
 """Holds that no probe's answer may end or replace."""
+NO_HELP = frozenset({"shared", "edge", "capacity", "trial", "migration"})
+"""Holds because a rollback would not help."""
 SIGNAL = "signal:"
 """Begins the criterion of a signal, which stays true until somebody acts on it."""
 _GRAVITY = ("info", "warning", "error", "critical")
@@ -187,7 +189,12 @@ def begin(step: Step, trigger: Trigger, *, by: str = "") -> None:
     reason = f"{verb} {messages.place(watch)} from {watch.revision} to {goal}{who}: {trigger.sentence}{during}."
     tried = not by and triable.wanted(watch, trigger)
     watch.rollback = Rollback(
-        trigger=trigger, decided_at=watch.at, step="trial" if tried else "whole", before=watch.split, by=by
+        trigger=trigger,
+        decided_at=watch.at,
+        step="trial" if tried else "whole",
+        before=watch.split,
+        by=by,
+        despite=despite(watch, trigger),
     )
     watch.hold = None
     watch.warming = watch.versus = None
@@ -196,6 +203,18 @@ def begin(step: Step, trigger: Trigger, *, by: str = "") -> None:
     watch.state = State.ROLLING_BACK
     step.decide(Action.ROLLBACK, trigger.criterion, reason)
     step.commands.append(Restore(reason=reason))
+
+
+def despite(watch: Watch, trigger: Trigger) -> str:
+    """Which hold says, as far as anybody knows, that a rollback for this would not help: its kind, mostly empty.
+
+    A hold of a probe whose control passes again still stands when the rollback begins: it says nothing any more."""
+    held = watch.hold
+    if trigger.probe is not None:
+        as_sick = any(time.probe == trigger.probe and time.until == inf for time in watch.shared)
+        return "shared" if as_sick else ""
+    same = held is not None and held.trigger.criterion == trigger.criterion
+    return held.kind if held is not None and same and held.kind in NO_HELP else ""
 
 
 def hold(step: Step, trigger: Trigger, *, kind: str, reason: str, todo: str, until: float | None = None) -> None:

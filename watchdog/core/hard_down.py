@@ -7,7 +7,7 @@ rollback help?), so that the answer is there when the proof is.
 from bisect import bisect_left
 from dataclasses import replace
 
-from watchdog.core import capacity, decide, denied, evaluate, messages, shared, trial
+from watchdog.core import capacity, decide, denied, evaluate, messages, revival, shared, trial
 from watchdog.core.catalogue import check_words
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed
@@ -16,7 +16,7 @@ from watchdog.core.policy import JourneyConfig
 from watchdog.core.probing import OwnRequest, ProbeAnswer, Role
 from watchdog.core.rules import PROBE_SOURCE, Rule
 from watchdog.core.starting import may_be_starting
-from watchdog.core.state import Confirmation, ProbeState, Revival, Trigger, Watch
+from watchdog.core.state import Confirmation, ProbeState, Trigger, Watch
 from watchdog.core.text import share, span
 
 FAILING = "health_check failing"
@@ -25,9 +25,6 @@ ENDED_BY_A_PASS = frozenset({"shared", "edge", capacity.KIND})
 """Holds that rest on a probe which fails."""
 OWN_ANSWERS = 3
 """As many passes at the revision's own URL, and no failure, tell a flickering edge from a flickering revision."""
-BESIDE = 3
-"""Failures that must be sent after a path that was sick passes again until its pass tells the two apart: when what both
-depend on comes back, one of them is asked first."""
 COLD_CONTROL_S = 30.0
 """A control that only times out counts as sick after this long: it may be starting cold."""
 
@@ -159,7 +156,7 @@ def confirming(step: Step, event: Probed) -> None:
         if answer.ok:
             _passed(step, event.probe)
             return
-        current = _failed_beside(_answered(current, event.attempt, answer), answer)
+        current = revival.failed_beside(_answered(current, event.attempt, answer), answer)
         if denied.in_vain(current):
             denied.give_up(step, event.probe)
             return
@@ -169,39 +166,19 @@ def confirming(step: Step, event: Probed) -> None:
         return  # says nothing about whose fault it is, and ends no hold
     elif event.role is Role.OWN:
         sick = current.own is not None and current.own.failed
-        current = replace(_revived(current, Role.OWN, answer, was_sick=sick), own=answer)
+        current = replace(revival.revived(current, Role.OWN, answer, was_sick=sick), own=answer)
         _own(step, event.probe, passed=answer.ok)
     elif event.role is Role.CONTROL:
         reasons = current.control_reasons
         if answer.failed and answer.reason not in reasons:
             reasons = (*reasons, answer.reason)
         since = answer.started_at if current.control_since is None else current.control_since
-        current = _revived(current, Role.CONTROL, answer, was_sick=_sick(watch, current))
+        was_sick = _sick(watch, current)
+        current = revival.control(current, answer, was_sick=was_sick)
         current = replace(current, control=answer, control_since=since, control_reasons=() if answer.ok else reasons)
     current = replace(current, vouched=denied.vouches(watch, current))
     watch.confirmations = {**watch.confirmations, event.probe: current}
     _judge(step, event.probe)
-
-
-def _revived(c: Confirmation, role: Role, answer: ProbeAnswer, *, was_sick: bool) -> Confirmation:
-    """Note when a path that was sick passes again, and forget it when it fails once more."""
-    others = {r: v for r, v in c.revivals.items() if r != role}
-    if answer.failed:
-        return replace(c, revivals=others)
-    return replace(c, revivals={**others, role.value: Revival(answer.started_at)}) if was_sick else c
-
-
-def _failed_beside(c: Confirmation, answer: ProbeAnswer) -> Confirmation:
-    if not answer.failed or not c.revivals:
-        return c
-    counted = {r: v._replace(failed=v.failed + (answer.started_at >= v.at)) for r, v in c.revivals.items()}
-    return replace(c, revivals=counted)
-
-
-def _unsure(c: Confirmation, role: Role) -> bool:
-    """Whether that path passes again since so lately that the one under judgement may be about to."""
-    revival = c.revivals.get(role)
-    return revival is not None and revival.failed < BESIDE
 
 
 def _own(step: Step, name: str, *, passed: bool) -> None:
@@ -272,13 +249,13 @@ def _judge(step: Step, name: str) -> None:
             trial.hurry(step, trigger)
         return
     if watch.judged_role is Role.PUBLIC and c.own is not None and c.own.ok:
-        if not _unsure(c, Role.OWN):
+        if not revival.unsure(c, Role.OWN):
             hold_edge(step, trigger)
         return
     if _sick(watch, c):
         _shared(step, trigger, c)
         return
-    if _unsure(c, Role.CONTROL):
+    if revival.unsure(c, Role.CONTROL):
         return
     shared.ended(step, name)
     if not capacity.explains(step, trigger, c):
@@ -353,7 +330,13 @@ def warn_once(step: Step, name: str, sentence: str) -> None:
 
 def _sick(watch: Watch, c: Confirmation) -> bool:
     """Whether the control fails too: for the same typed reason each time, and not merely starting cold."""
-    if c.control is None or not c.control.failed or len(c.control_reasons) != 1 or c.control_since is None:
+    if (
+        revival.flickers(c)
+        or c.control is None
+        or not c.control.failed
+        or len(c.control_reasons) != 1
+        or c.control_since is None
+    ):
         return False
     if c.control_reasons == ("timeout",):
         return c.probe in watch.controls_answered or watch.at - c.control_since >= COLD_CONTROL_S

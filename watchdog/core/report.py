@@ -252,6 +252,7 @@ def _rollback(watch: Watch) -> dict[str, Any] | None:
         "trigger": r.trigger.criterion,
         "proof": r.trigger.sentence,
         "by": r.by,
+        "despite": r.despite,
         "decided_at": iso(r.decided_at),
         "written_at": iso(r.written_at),
         "restored_at": iso(r.restored_at),

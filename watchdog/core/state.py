@@ -108,6 +108,13 @@ class Revival(NamedTuple):
     """Failures of the path under judgement that were sent since."""
 
 
+class Flicker(NamedTuple):
+    """What a path that was sick answered from its first pass on."""
+
+    passed: int = 0
+    asked: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
     """A failing probe being repeated. Attempt 0 is the regular probe that failed."""
@@ -147,6 +154,8 @@ class Confirmation:
     control_reasons: tuple[str, ...] = ()
     revivals: Mapping[str, "Revival"] = field(default_factory=dict)
     """Other paths (by role) that were sick and pass again."""
+    flicker: Flicker = field(default_factory=Flicker)
+    """Of the control."""
 
     @property
     def complete(self) -> bool:
@@ -264,6 +273,9 @@ class Rollback:
     """"Did not help" was paged."""
     reason: str = ""
     by: str = ""
+    despite: str = ""
+    """The kind of the hold that said that it would not help, and was overruled: by a person, or since it was asked
+    about for long enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
