@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.drive import CONTROL, DOWN, KEY, NEW, OLD, T0, TEXT, Drive, opening
+from tests.core.drive import CONTROL, DOWN, KEY, NEW, OK, OLD, T0, TEXT, Drive, opening
 from watchdog.core.events import FellElsewhere, Operated, Ticked, TrafficSeen
 from watchdog.core.model import Deploy, Outcome, Split, State
 from watchdog.core.policy import Policy
+from watchdog.core.probing import Role
 from watchdog.core.report import view
 from watchdog.core.spread import find
 from watchdog.core.state import Watch
@@ -84,6 +85,33 @@ def test_a_rollback_on_proof_of_exactly_the_same_counts() -> None:
 )  # fmt: skip
 def test_nothing_else_does(changes: dict[str, Any]) -> None:
     assert found(**changes) is None
+
+
+def sick_there() -> Drive:
+    """In the other region both revisions are sick: an outage of that region."""
+    drive = here(watch="w0", deploy=replace(DEPLOY, service=replace(KEY, region=THERE)))
+    drive.healthy(0, 30)
+    drive.hard_down(30, control=DOWN)
+    assert drive.watch.hold is not None
+    assert drive.watch.hold.kind == "shared"
+    return drive
+
+
+def test_an_outage_of_one_region_takes_nothing_back_in_the_others() -> None:
+    by_hand, by_time, well = sick_there(), sick_there(), sick_there()
+    by_hand.put(Operated(at=T0 + 40, verb="rollback", by="jane"))
+    by_hand.restored(42)
+    for k in range(5, 135):
+        for drive in (by_time, well):
+            drive.confirm(DOWN if drive is by_time else OK, 30 + k - 0.2, k, Role.CONTROL)
+            drive.confirm(DOWN, 30 + k, k)
+    by_time.restored(170)
+    well.restored(170)
+    for drive in (by_hand, by_time):
+        assert drive.watch.rollback is not None
+        assert find(here().watch, [view(drive.watch)], T0 + 200) is None
+        assert not any("goes back there too" in m["did"] for m in drive.messages("decision"))
+    assert find(here().watch, [view(well.watch)], T0 + 200), "the control there passed again, so it was a proof"
 
 
 def test_neither_under_scope_region_nor_without_a_fingerprint_nor_twice() -> None:

@@ -35,7 +35,8 @@ def find(watch: Watch, views: Iterable[Mapping[str, Any]], at: float) -> FellEls
     there is none. `views` are watches of the service as `report.view` shows them.
 
     The same configuration by its fingerprint, never the image alone; moved by proof, not on a person's word alone, and
-    not on the word of a third region; and not found out to be no help. Of a rollout that was under way then.
+    not on the word of a third region; not in spite of a hold that said it would not help (both revisions were sick
+    there: that may be the region); and not found out to be no help. Of a rollout that was under way then.
     """
     policy, mine = watch.rules.policy, watch.deploy
     if not spreads(policy) or not mine.fingerprint or watch.elsewhere is not None or watch.rollback is not None:
@@ -62,6 +63,8 @@ def _moved(view: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if not rollback or rollback.get("state") not in _MOVED or not rollback.get("written_at"):
         return None
     trigger = str(rollback.get("trigger"))
+    if rollback.get("despite"):
+        return None
     if view.get("outcome") == "failed" or trigger == "operator" or trigger.startswith(REGION):
         return None
     return dict(rollback)
@@ -104,7 +107,7 @@ def follow(watch: Watch) -> str:
     rollback = watch.rollback
     if not spreads(policy) or rollback is None or rollback.trigger.criterion in {"operator", ""}:
         return ""
-    if rollback.trigger.criterion.startswith(REGION):
+    if rollback.trigger.criterion.startswith(REGION) or rollback.despite:
         return ""
     others = [region for region in policy.service.regions if region != here]
     return f" Where exactly the same runs in {listing(others)}, it goes back there too (rollback.scope: all)."
