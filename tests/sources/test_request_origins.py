@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.policies import build
@@ -27,7 +27,8 @@ def counts(samples: list[Sample], check: str) -> list[Counts]:
 
 
 def by_kind(rows: tuple[Origin, ...]) -> dict[str, Origin]:
-    return {row.kind: row for row in rows}
+    """The first of each kind, which is behind the most."""
+    return {row.kind: row for row in reversed(rows)}
 
 
 async def test_the_log_tells_who_was_behind_the_errors_and_who_fared_well() -> None:
@@ -124,6 +125,10 @@ def test_what_google_pushes_is_known_by_where_it_goes() -> None:
     assert "s3" not in str(names)
 
 
+def test_an_address_that_everybody_inside_shares_is_nobodys() -> None:
+    assert ADDRESS not in Caller("169.254.1.1", "app/1", "GET", "https://x/").names()
+
+
 def test_who_was_there_before() -> None:
     ann, bob = Caller("203.0.113.1"), Caller("203.0.113.2")
     push = Caller("66.249.1.1", "CloudPubSub-Google")
@@ -137,7 +142,8 @@ def test_who_was_there_before() -> None:
 # --- counts -------------------------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.integers(0, 60), max_size=400), st.integers(1, 12))
+@settings(max_examples=40)
+@given(st.lists(st.integers(0, 60), max_size=200), st.integers(1, 12))
 def test_space_saving_keeps_its_bound(keys: list[int], most: int) -> None:
     sketch, true = Sketch(most), Counter[object](keys)
     for key in keys:
@@ -150,7 +156,8 @@ def test_space_saving_keeps_its_bound(keys: list[int], most: int) -> None:
     assert all(one in sketch.counters for one, n in true.items() if n > len(keys) / most)
 
 
-@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 5), st.booleans()), max_size=300))
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 5), st.booleans()), max_size=150))
 def test_nobody_is_blamed_for_more_than_he_did(asked: list[tuple[int, int, bool]]) -> None:
     origins, bad = Origins(), Counter[str]()
     for address, path, failed in asked:
@@ -166,6 +173,8 @@ def test_nobody_is_blamed_for_more_than_he_did(asked: list[tuple[int, int, bool]
     for row in rows:
         assert row.bad <= total
         if row.kind == ADDRESS:
-            assert total / 2 <= row.bad <= bad[row.key]
+            assert total / 10 <= row.bad <= bad[row.key]
+        else:
+            assert total / 2 <= row.bad
     if bad and max(bad.values()) - total / COUNTERS > total / 2:
         assert any(row.kind == ADDRESS for row in rows), "half of them and its error: certainly named"

@@ -18,12 +18,12 @@ from watchdog.core.two_arms import Served
 LEAST = 5.0
 """Bad requests of his on each revision."""
 HALF = 0.5
-"""He is behind as much of what fails on the old revision at least, and has less than that of all requests."""
+"""He is behind as much of what fails on the old revision at least."""
 
 
-def main_address(evidence: Counts) -> Origin | None:
-    """The address that is behind at least half of a bucket's bad requests."""
-    return next((o for o in evidence.origins if o.kind == ADDRESS), None)
+def addresses(evidence: Counts) -> tuple[Origin, ...]:
+    """The addresses behind a bucket's bad requests, as far as they are told."""
+    return tuple(o for o in evidence.origins if o.kind == ADDRESS)
 
 
 def on_trial(trial: Trial, p0: float) -> str:
@@ -33,7 +33,7 @@ def on_trial(trial: Trial, p0: float) -> str:
     for key, (bad, _) in there.items():
         failed, asked = mine.get(key, (0.0, 0.0))
         others = (sum(s.bad for s in watched) - failed, sum(s.total for s in watched) - asked)
-        if min(bad, failed) < LEAST or bad < HALF * sum(s.bad for s in target) or asked > others[1]:
+        if min(bad, failed) < LEAST or bad < HALF * sum(s.bad for s in target):
             continue
         if broken(*others, p0):
             return key
@@ -42,24 +42,25 @@ def on_trial(trial: Trial, p0: float) -> str:
 
 def without(arm: Served, address: str) -> Served:
     """An arm's counts without the address's."""
-    if not address or arm.address is None or arm.address.key != address:
+    mine = next((o for o in arm.addresses if o.key == address), None)
+    if mine is None:
         return arm
-    return Served(max(0.0, arm.bad - arm.address.bad), max(0.0, arm.total - arm.address.total), arm.kinds)
+    return Served(max(0.0, arm.bad - mine.bad), max(0.0, arm.total - mine.total), arm.kinds)
 
 
 def _by_address(arms: Iterable[Served]) -> Mapping[str, tuple[float, float]]:
     found: dict[str, tuple[float, float]] = {}
     for arm in arms:
-        if arm.address is not None:
-            bad, total = found.get(arm.address.key, (0.0, 0.0))
-            found[arm.address.key] = (bad + arm.address.bad, total + arm.address.total)
+        for mine in arm.addresses:
+            bad, total = found.get(mine.key, (0.0, 0.0))
+            found[mine.key] = (bad + mine.bad, total + mine.total)
     return found
 
 
 def after_rollback(watch: Watch, rule: Rule, sample: Sample, evidence: Counts) -> tuple[float, float]:
     """Bad and total of the restored revision, without the address that failed on the one before as well."""
-    address = main_address(evidence)
-    if address is None or address.total * 2.0 > evidence.total:
+    address = next((o for o in addresses(evidence) if o.bad >= HALF * evidence.bad), None)
+    if address is None:
         return evidence.bad, evidence.total
     key = (sample.source, sample.check, watch.revision)
     stream = watch.streams.get((sample.source, sample.check, rule.scope))

@@ -106,7 +106,7 @@ def sampled(step: Step, sample: Sample) -> None:
         return
     if not isinstance(evidence, Counts) or sample.start < trial.written_at:
         return
-    arm = Served(min(evidence.bad, evidence.total), evidence.total, evidence.kinds, noise.main_address(evidence))
+    arm = Served(min(evidence.bad, evidence.total), evidence.total, evidence.kinds, noise.addresses(evidence))
     if sample.revision == watch.revision:
         trial = replace(trial, watched={**trial.watched, (sample.start, sample.end): arm})
     elif sample.revision in trial.targets:

@@ -53,8 +53,8 @@ class Served(NamedTuple):
     bad: float = 0.0
     total: float = 0.0
     kinds: tuple[tuple[str, float], ...] = ()
-    address: Origin | None = None
-    """Who was behind at least half of the bad ones, of a single block."""
+    addresses: tuple[Origin, ...] = ()
+    """Who was behind the bad ones of a single block."""
 
     def plus(self, other: "Served") -> "Served":
         """Both added up."""

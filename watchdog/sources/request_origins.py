@@ -25,11 +25,17 @@ COUNTERS: Final = 16
 HALF: Final = 0.5
 """Of a bucket only names behind at least so much of its bad requests are handed on: whoever is behind 80 % of all of
 them is behind half of most buckets'."""
+TENTH: Final = 0.1
+"""… but addresses, which are needed also where somebody else is behind most."""
+MOST_NAMES: Final = 3
+"""Of each kind."""
 MOST_USES: Final = 3
 MOST_AGENTS: Final = 4
 PUSHERS: Final = ("APIs-Google", "CloudPubSub-Google", "Google-Cloud-Tasks", "Google-Cloud-Scheduler")
 """User agents of Google's own deliveries. Cloud Run's request log shows neither the subscription nor the caller's
 identity: where it pushes to is what tells one from another. They come from many addresses, which say nothing."""
+LINK_LOCAL: Final = ("169.254.", "fe80:")
+"""What callers from within Google's own network may show: everybody's address is nobody's."""
 TOPIC: Final = "__GCP_CloudEventsMode"
 """The query parameter in which Eventarc names the topic; of all others none is looked at, since some hold secrets."""
 _WORD: Final = re.compile(r"[A-Za-z_.~-]{1,40}|v\d{1,2}")
@@ -52,7 +58,7 @@ class Caller:
         found = {ROUTE: route(self.method, self.url), AGENT: software(self.agent)}
         if (pusher := next((p for p in PUSHERS if p in self.agent), None)) is not None:
             found[SUBSCRIPTION] = subscription(pusher, found[ROUTE], self.url)
-        elif self.address:
+        elif self.address and not self.address.startswith(LINK_LOCAL):
             found[ADDRESS] = masked(self.address)
         return found
 
@@ -172,18 +178,17 @@ class Origins:
             self._pairs.good((names[ADDRESS], names[ROUTE]))
 
     def rows(self, bad: int) -> tuple[Origin, ...]:
-        """Of every kind the name that is behind at least half of `bad`, if one is."""
+        """Of every kind the name that is behind at least half of `bad`, if one is, and addresses behind a tenth."""
         found = []
         for kind, sketch in sorted(self._kinds.items()):
-            for key, counter in sketch.counters.items():
-                surely = counter.bad - counter.error
-                if surely < HALF * bad:
-                    continue
-                uses = self._uses(str(key)) if kind == ADDRESS else ()
+            least = max(1.0, (TENTH if kind == ADDRESS else HALF) * bad)
+            surely = {key: c.bad - c.error for key, c in sketch.counters.items() if c.bad - c.error >= least}
+            for nth, key in enumerate(sorted(surely, key=lambda k: -surely[k])[:MOST_NAMES]):
+                counter, n = sketch.counters[key], float(surely[key])
                 agents = len(counter.agents) if kind == ADDRESS else 1
-                total = max(surely, counter.total)
-                found.append(Origin(kind, str(key), float(surely), float(total), agents, uses))
-        return tuple(found[:8])
+                uses = self._uses(str(key)) if kind == ADDRESS and not nth else ()
+                found.append(Origin(kind, str(key), n, max(n, float(counter.total)), agents, uses))
+        return tuple(found)
 
     def _uses(self, address: str) -> tuple[Use, ...]:
         """What the address asked for most of all, and how others fare with that."""
