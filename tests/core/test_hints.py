@@ -10,7 +10,7 @@ ROLLED: dict[str, Any] = {
     "id": "w1", "project": "barq-fleet", "region": "us-central1", "service": "api", "revision": "api-2",
     "rollback": {"state": "done"}, "target": {"split": {"api-1": 100}},
 }  # fmt: skip
-LOGS_PASS = {"metric": "check.logs", "verdict": "PASS", "label": "logs failing"}
+DECIDED, AFTER = "2026-09-21T14:15:26.900Z", "2026-09-21T14:15:30.000Z"
 
 
 def asked(**more: Any) -> list[str]:
@@ -43,7 +43,10 @@ SEVERAL = counted(("POST /a", 20), ("GET /b", 20), ("GET /c", 10))
             {"log": {"errors": [{"text": "KeyError", "count": 12, "where": "app/a.py in f"}]}},
             'of the revision before: 12 times "KeyError" (app/a.py in f). Is one of them the fault itself?',
         ),
-        ({"criteria": [LOGS_PASS]}, "No new kind of error was logged."),
+        (
+            {"log": {"looked_at": AFTER}, "rollback": {"state": "done", "decided_at": DECIDED}},
+            "No new kind of error was logged.",
+        ),
         (
             {"log": {"endpoints": counted(("POST /couriers", 48), ("GET /x", 2))}},
             "48 of 50 failed requests were POST /couriers. What does this deploy change there",
@@ -83,7 +86,8 @@ def test_each_finding_raises_its_question(more: dict[str, Any], question: str) -
         {"schemas": {"api-2": "v42"}},
         {"schemas": {"api-2": "v42", "api-1": "v42"}},
         {"criteria": [{"label": "redis", "source": "memorystore", "verdict": "PASS", "metric": "redis_memory"}]},
-        {"criteria": [{**LOGS_PASS, "verdict": "INCONCLUSIVE"}]},
+        {"log": {"looked_at": DECIDED}, "rollback": {"state": "done", "decided_at": AFTER}},
+        {"log": {"looked_at": None}, "rollback": {"state": "done", "decided_at": DECIDED}},
     ],
 )
 def test_too_little_raises_none(more: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from watchdog.core import origins
-from watchdog.core.model import Clue, Sample
+from watchdog.core.model import Clue, Missing, Sample
 from watchdog.core.state import Watch
 from watchdog.core.text import iso
 
@@ -19,7 +19,11 @@ ERRORS: Final = "error_rate"
 
 
 def collect(watch: Watch, sample: Sample) -> None:
-    """Keep a sample's clues. A count only grows: a source that starts again counts from the beginning."""
+    """Keep a look at the log. A count only grows: a source that starts again counts from the beginning."""
+    if not isinstance(sample.evidence, Missing):
+        watch.log_looked_at = max(sample.end, watch.log_looked_at or 0.0)
+    if not sample.clues:
+        return
     found = dict(watch.clues)
     for clue in sample.clues:
         before = found.get(clue.key)
@@ -60,7 +64,7 @@ def trouble_at(watch: Watch) -> float | None:
     return min(moments, default=None)
 
 
-def view(watch: Watch) -> dict[str, list[dict[str, Any]]]:
+def view(watch: Watch) -> dict[str, Any]:
     """New errors, and of the requests that failed lately the routes and the callers, each the most frequent first;
     JSON-able. Counts of requests are lower bounds, callers are pseudonyms."""
     return {
@@ -68,6 +72,7 @@ def view(watch: Watch) -> dict[str, list[dict[str, Any]]]:
             {"text": c.text, "where": c.where, "count": c.times, "first_at": iso(c.at) if c.at else None}
             for c in top(watch, MOST)
         ],
+        "looked_at": iso(watch.log_looked_at),
         "endpoints": _behind(watch, origins.ROUTE),
         "callers": _behind(watch, origins.ADDRESS),
     }

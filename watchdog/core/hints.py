@@ -35,7 +35,7 @@ def to_check(view: View) -> Sequence[Step]:
     ]
 
 
-def _log(view: View) -> Mapping[str, Sequence[View]]:
+def _log(view: View) -> Mapping[str, Any]:
     return view.get("log") or {}
 
 
@@ -46,8 +46,7 @@ def said(error: View) -> str:
 
 
 def _errors(view: View) -> Iterator[Step]:
-    errors = _log(view).get("errors") or ()
-    looked = next((r for r in view.get("criteria") or () if r.get("metric") == "check.logs"), None)
+    errors: Sequence[View] = _log(view).get("errors") or ()
     where = f'resource.type="cloud_run_revision" AND resource.labels.revision_name="{view["revision"]}"'
     query = quote(f"{where} AND severity>=ERROR")
     command = f"gcloud logging read {query} --project {quote(str(view['project']))} --limit 50"
@@ -56,12 +55,19 @@ def _errors(view: View) -> Iterator[Step]:
         more = f", and {len(errors) - 3} kinds more" if len(errors) > 3 else ""
         sentence = f"New in the log, not in that of the revision before: {top}{more}. Is one of them the fault itself?"
         yield Step(sentence, command)
-    elif looked is not None and looked.get("verdict") == "PASS":
+    elif _looked_since(view):
         yield Step("No new kind of error was logged. Does the code that failed log its errors at all?", command)
 
 
+def _looked_since(view: View) -> bool:
+    """Whether the log was looked at after the trouble had begun: before, it could not show it."""
+    looked = _log(view).get("looked_at")
+    began = (view.get("rollback") or {}).get("decided_at") or (view.get("incident") or {}).get("opened_at")
+    return bool(looked and began and str(looked) > str(began))
+
+
 def _endpoints(view: View) -> Iterator[Step]:
-    endpoints = _log(view).get("endpoints") or ()
+    endpoints: Sequence[View] = _log(view).get("endpoints") or ()
     total = sum(e["count"] for e in endpoints)
     if total < LEAST:
         return
@@ -75,7 +81,7 @@ def _endpoints(view: View) -> Iterator[Step]:
 
 
 def _callers(view: View) -> Iterator[Step]:
-    callers = _log(view).get("callers") or ()
+    callers: Sequence[View] = _log(view).get("callers") or ()
     total = sum(c["count"] for c in callers)
     if total >= LEAST and callers[0]["count"] >= MOSTLY * total:
         share = f"{callers[0]['count']} of {total} failed requests"
@@ -121,7 +127,14 @@ def _change(view: View) -> Iterator[Step]:
         )
         yield Step(sentence, command)
     else:
-        yield Step(f"The image is new ({new}; before {before[old]}). Which commits lie between the two?", command)
+        both = f"{_short(new)}; before {_short(before[old])}"
+        yield Step(f"The image is new ({both}). Which commits lie between the two?", command)
+
+
+def _short(image: str) -> str:
+    """The image's name and as much of its digest as tells it apart."""
+    name, at, digest = image.rpartition("/")[2].partition("@")
+    return f"{name}{at}{digest[:19]}"
 
 
 def _schema(view: View) -> Iterator[Step]:

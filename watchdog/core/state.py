@@ -473,6 +473,8 @@ class Watch:
     """The last run of the job that undoes a migration."""
     clues: Mapping[str, Clue] = field(default_factory=dict)
     """By key, the new kinds of errors in the log (`core.clues`)."""
+    log_looked_at: float | None = None
+    """Until when the log has been looked at."""
     messages: int = 0
     """Messages made so far: numbers their keys."""
     due: float = inf

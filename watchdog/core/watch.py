@@ -37,6 +37,7 @@ from watchdog.core import (
     versus,
     warming,
 )
+from watchdog.core.checks import LOGS
 from watchdog.core.commands import Command
 from watchdog.core.decide import Step
 from watchdog.core.events import (
@@ -275,7 +276,7 @@ def _beside(step: Step, event: Trusted | Scaled | JobRan) -> None:
 
 def _sample(step: Step, sample: Sample) -> None:
     watch = step.watch
-    if sample.clues and sample.revision == watch.revision:
+    if sample.check == LOGS and sample.revision == watch.revision:
         clues.collect(watch, sample)
     if watch.rollback is not None and watch.rollback.written_at is not None:
         if sample.revision != watch.revision:
