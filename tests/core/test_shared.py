@@ -1,15 +1,17 @@
 """An outage that both revisions shared is over when it is over: what it left in the counts rolls nothing back."""
 
+from math import inf
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.player import Player, World, down_from, play
+from tests.core.player import Player, World, down_from, play, steady, well
 from tests.core.test_versus import HOLDS, sick
-from tests.core.watches import T0
+from tests.core.watches import NEW, OLD, T0, TAGS, missing
 from watchdog.core import watch as folding
+from watchdog.core.events import Resumed
 from watchdog.core.model import State, Verdict
 from watchdog.core.sequential import ERRORS, Meter, fit
 from watchdog.core.series import Point, Series
@@ -100,6 +102,41 @@ def test_a_release_that_stays_down_when_the_control_recovers_goes_back() -> None
 
     assert player.restores == 1
     assert player.told("decision")[0] <= 360.0 + 6.0
+
+
+@pytest.mark.parametrize("control_share, goes_back", [(0.0, True), (0.5, False)])
+def test_a_step_back_without_a_tag_leaves_nothing_held_for_ever(control_share: float, *, goes_back: bool) -> None:
+    """Nobody asks the probes any more, so they can neither hold the rollback nor keep counts out: counts decide."""
+    world = outage(300.0, 120.0, control=(2.0, 2.0))
+    both = world.requests
+    assert both is not None
+    world.requests = lambda at: both(at) if at <= T0 + 480.0 else (25.0, 50.0)
+    world.control_requests = lambda at: (50.0 * control_share, 50.0)
+    player = play(world, HOLDS, tags=TAGS[:1]).run(350.0)
+    assert player.watch.hold is not None
+    player.traffic({NEW: 50, OLD: 50})
+
+    assert player.watch.hold is None
+    assert player.watch.state is State.WATCHING
+    assert all(time.until < inf for time in player.watch.shared)
+    player.run(900.0)
+    assert player.restores == goes_back
+
+
+def test_a_probe_that_was_given_up_in_between_still_ends_the_hold() -> None:
+    """The watchdog was away, and was not let through for a while afterwards: no confirmation is left to be ended."""
+    player = play(outage(300.0, 600.0, control=(2.0, 0.0)), HOLDS).run(350.0)
+    assert player.watch.hold is not None
+    player.world.public = player.world.own = player.world.control = lambda name, at: missing(at, "access")
+    player.fold(Resumed(at=player.now, down_since=player.now - 5.0))
+    player.run(500.0)
+    assert not player.watch.confirmations
+    player.world.public = player.world.own = player.world.control = well
+    player.world.requests = steady(50.0)
+    player.run(600.0)
+    assert player.watch.hold is None
+    assert all(time.until < inf for time in player.watch.shared)
+    assert player.restores == 0
 
 
 def test_a_well_control_leaves_everything_in() -> None:

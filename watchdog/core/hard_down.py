@@ -6,6 +6,7 @@ rollback help?), so that the answer is there when the proof is.
 
 from bisect import bisect_left
 from dataclasses import replace
+from math import inf
 
 from watchdog.core import capacity, decide, denied, evaluate, messages, revival, shared, trial
 from watchdog.core.catalogue import check_words
@@ -37,7 +38,7 @@ def regular(step: Step, event: Probed) -> list[evaluate.Alarm]:
     if event.role is not watch.judged_role:
         return []
     _count(step, event.probe, answer)
-    if answer.ok and event.probe in watch.confirmations:
+    if answer.ok and (event.probe in watch.confirmations or rests_on(watch, event.probe)):
         _passed(step, event.probe)  # not in a row
     alarms = evaluate.fold(
         watch,
@@ -208,12 +209,19 @@ def taken_up(step: Step) -> None:
     }
 
 
+def rests_on(watch: Watch, probe: str) -> bool:
+    """Whether a hold, or that counts are left out, rests on this probe."""
+    held = watch.hold
+    holds = held is not None and held.kind in ENDED_BY_A_PASS and held.trigger.probe == probe
+    return holds or any(time.probe == probe and time.until == inf for time in watch.shared)
+
+
 def _passed(step: Step, probe: str) -> None:
     """One pass ends a confirmation, and a hold that rested on it."""
     watch = step.watch
     shared.ended(step, probe)
     watch.confirmations = {p: c for p, c in watch.confirmations.items() if p != probe}
-    _failing(step, probe, failing=False, sentence="")
+    set_failing(step, probe, failing=False, sentence="")
     held = watch.hold
     if held is not None and held.trigger.probe == probe and held.kind in ENDED_BY_A_PASS and not capacity.lasts(watch):
         evaluate.excuse_probes(watch)
@@ -238,7 +246,7 @@ def _judge(step: Step, name: str) -> None:
         f"{failing}: {check_words(name)} failed {c.failures + c.denied} times in a row over {span(lasted)} "
         f"({c.last.detail or c.last.reason}; needed {c.rule.failures})"
     )
-    _failing(step, name, failing=True, sentence=sentence)
+    set_failing(step, name, failing=True, sentence=sentence)
     rule = _row(watch, name)
     if rule is None or not watch.armed(name):
         warn_once(step, name, sentence)
@@ -350,7 +358,7 @@ def _shared(step: Step, trigger: Trigger, c: Confirmation) -> None:
     decide.shared(step, trigger, f"fails the same {what} ({detail})", inherited=c.probe in step.watch.sick_before)
 
 
-def _failing(step: Step, name: str, *, failing: bool, sentence: str) -> None:
+def set_failing(step: Step, name: str, *, failing: bool, sentence: str) -> None:
     """Bring the `health_check failing` and `probe.NAME failing` rows up to date."""
     watch = step.watch
     for i, rule in enumerate(watch.rules.rules):

@@ -34,6 +34,7 @@ from watchdog.core import (
     spread,
     trial,
     trust,
+    unasked,
     versus,
     warming,
 )
@@ -236,6 +237,7 @@ def _apply(step: Step, event: Event) -> None:
             _probed(step, event)
         case TrafficSeen():
             moves.traffic(step, event)
+            unasked.follow(step)
         case Noticed():
             moves.noticed(step, event)
         case Signalled():
