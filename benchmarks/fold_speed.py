@@ -36,7 +36,7 @@ from watchdog.core.state import Watch
 from watchdog.engine.replay import batches, judge, opening_of
 from watchdog.engine.replay_csv import COLUMNS, read_csv
 from watchdog.policy_file import load_policy
-from watchdog.sources.cloud_run_readings import READINGS, latency_checks
+from watchdog.sources.cloud_run_readings import READ_BY_ROWS, READINGS, latency_checks
 
 CUTOVER: Final = 1_760_000_040.0
 """Unix seconds; a whole minute, as Monitoring's periods are."""
@@ -89,7 +89,7 @@ def checks_of(policy: Policy) -> tuple[str, ...]:
     rules = compile_rules(policy, baselines=BASELINES)
     limits = latency_limits(rules.rules)
     asked = [r for r in READINGS if not r.on_demand or any(check in rules.by_check for check in r.checks)]
-    named = tuple(check for reading in asked for check in reading.checks)
+    named = tuple(c for r in asked for c in r.checks if c not in READ_BY_ROWS or c in rules.by_check)
     return named + latency_checks(limits, upper=True)
 
 

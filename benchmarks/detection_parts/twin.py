@@ -21,7 +21,8 @@ from watchdog.core.model import Action
 from watchdog.core.policy import Policy
 from watchdog.core.rules import Rule, Rules, compile_rules
 from watchdog.core.sequential import Meter, burstiness
-from watchdog.core.series import Point, Series
+from watchdog.core.series import Series
+from watchdog.core.track import Point
 from watchdog.policy_file import load_policy
 from watchdog.sources.request_tally import LAG_S, PERIOD_S
 

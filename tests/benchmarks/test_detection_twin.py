@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from benchmarks.detection_parts.streams import Ints, Onset, Scenario, coarser, draw, generator
 from benchmarks.detection_parts.twin import DIRECT, FEEDS, Feed, as_fed, core_alarm, error_meters, first_alarm, judge
 from watchdog.core.sequential import ERRORS, LATENCY, PROBES, Ladder, Meter, fit
-from watchdog.core.series import Point, Series
+from watchdog.core.series import Series
+from watchdog.core.track import Point
 
 DAY_S = 86_400.0
 LADDERS = {"errors": ERRORS, "latency": LATENCY, "probes": PROBES}

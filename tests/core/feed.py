@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from watchdog.core.sequential import ERRORS, Ladder, Meter, fit
-from watchdog.core.series import Point, Proof, Series
+from watchdog.core.series import Series
+from watchdog.core.track import Point, Proof
 
 DAY_S = 86_400.0
 ORIGIN = 1_700_000_000.0

@@ -14,7 +14,7 @@ from watchdog.core.journal import decode, encode
 from watchdog.core.model import Split, State
 from watchdog.core.policy import Policy
 from watchdog.core.schedule import plan
-from watchdog.core.series import Point
+from watchdog.core.track import Point
 
 HALF = Split.of({NEW: 50, OLD: 50})
 BEFORE = {"error_rate": (40.0, 40_000.0)}

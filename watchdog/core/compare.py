@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from math import log
 from typing import NamedTuple
 
-from watchdog.core.series import Point
+from watchdog.core.track import Point
 
 LOOK_BACK_S = 120.0
 """The least time before an alarm over which both are compared."""

@@ -10,9 +10,10 @@ from watchdog.core.cover import Cover
 from watchdog.core.model import Action, Counts, Failed, Missing, Passed, Sample, Value
 from watchdog.core.policy import WindowConfig
 from watchdog.core.rules import PROBE_SOURCE, Rule, limit_of
-from watchdog.core.series import Point, Proof, Series
+from watchdog.core.series import Series
 from watchdog.core.state import Stream, Watch
 from watchdog.core.text import reading, share, span
+from watchdog.core.track import Point, Proof
 
 CLOUD_RUN = "cloud_run"
 """The source whose counts hold our own probes, which are then taken out."""
@@ -117,9 +118,8 @@ _NOTHING = Cover()
 def _meters(watch: Watch, sample: Sample, point: Point) -> list[Alarm]:
     alarms: list[Alarm] = []
     over: list[int] = []
-    window = _window(watch, sample.start)
     for scope, rules in watch.rules.metered.get(sample.check, {}).items():
-        if scope and (window is None or scope != window.window.value):
+        if scope and scope != _scope(watch, sample.start):
             continue
         key = (sample.source, sample.check, scope)
         before = watch.streams.get(key) or _new_stream(watch, sample, rules)
@@ -146,6 +146,11 @@ def _window(watch: Watch, at: float) -> WindowConfig | None:
     return last if elapsed >= last.start_s else watch.rules.policy.window_at(elapsed)
 
 
+def _scope(watch: Watch, at: float) -> str:
+    window = _window(watch, at)
+    return "" if window is None else window.window.value
+
+
 def _new_stream(watch: Watch, sample: Sample, rules: tuple[int, ...]) -> Stream:
     origin = watch.anchor if watch.cutover_at is None else watch.cutover_at
     lag = watch.rules.lag_of(sample.source, sample.check, sample.end - sample.start)
@@ -165,9 +170,9 @@ def judge(watch: Watch, now: float) -> list[Alarm]:
         return alarms
     changed: dict[tuple[str, str, str], Stream] = {}
     for key, stream in watch.streams.items():
-        series, raised = stream.series.judge(now)
-        if series is stream.series:
+        if stream.series.ripe_at > now:
             continue
+        series, raised = stream.series.judge(now)
         if raised:
             series = _alarm(watch, key, Stream(series, stream.rules), raised, alarms)
         changed[key] = Stream(series, stream.rules)
@@ -256,9 +261,7 @@ def _gauges(watch: Watch, sample: Sample, x: float) -> list[Alarm]:
     if window is None:
         return alarms
     states = list(watch.verdicts)
-    fed = tuple(
-        i for i in watch.rules.by_check.get(sample.check, ()) if window.window in watch.rules.rules[i].row.windows
-    )
+    fed = watch.rules.in_window.get((sample.check, window.window), ())
     counts = not (watch.shared and shared.covers(watch, sample))
     for i in fed:
         state, last = states[i], states[i].last

@@ -15,8 +15,7 @@ def loud(series: Series) -> list[bool]:
     """Of each meter, whether its evidence is more than quiet: the same as `fullness`, for all at once."""
     most = [0.0] * len(series.meters)
     for track in series.tracks:
-        wealth = track.slots[-1].wealth if track.slots else track.base
-        for cell, w in zip(track.cells, wealth, strict=True):
+        for cell, w in zip(track.cells, track.wealth, strict=True):
             most[cell.meter] = max(most[cell.meter], w)
     return [w > (1.0 + meter.need) ** QUIET - 1.0 for w, meter in zip(most, series.meters, strict=True)]
 

@@ -29,6 +29,12 @@ class Slot(NamedTuple):
     bad: float = 0.0
     refused: float = 0.0
 
+    def told(self, check: str, counts: Counts) -> "Slot":
+        """With what a check counted in it."""
+        if check == SERVED:
+            return self._replace(well=counts.total - counts.bad, bad=counts.bad)
+        return self._replace(refused=counts.bad)
+
 
 class Rates(NamedTuple):
     """What was asked for in `[start, end)`: numbers of requests answered well, answered badly, taken by no instance."""
@@ -70,16 +76,19 @@ class Load:
         found = sample.evidence
         if sample.source != SOURCE or sample.check not in (SERVED, REFUSED) or not isinstance(found, Counts):
             return self
-        slot = next((s for s in self.slots if s.start == sample.start), Slot(sample.start, sample.end))
-        if sample.check == SERVED:
-            slot = slot._replace(well=found.total - found.bad, bad=found.bad)
+        slots = self.slots
+        if not slots or sample.start > slots[-1].start:
+            slots = (*slots, Slot(sample.start, sample.end).told(sample.check, found))
         else:
-            slot = slot._replace(refused=found.bad)
-        newest = max(slot.end, self.slots[-1].end if self.slots else slot.end)
-        slots = tuple(sorted((*(s for s in self.slots if s.start != slot.start), slot)))
-        slots = tuple(s for s in slots if s.end > newest - KEEP_S)
-        rates = _over(slots, BEST_S)
-        return Load(slots, max(self.best, rates.well / rates.took_s) if rates is not None else self.best)
+            slot = next((s for s in slots if s.start == sample.start), Slot(sample.start, sample.end))
+            others = (s for s in slots if s.start != sample.start)
+            slots = tuple(sorted((*others, slot.told(sample.check, found))))
+        newest = slots[-1].end
+        if slots[0].end <= newest - KEEP_S:
+            slots = tuple(s for s in slots if s.end > newest - KEEP_S)
+        last = _newest(slots, BEST_S)
+        best = sum([s.well for s in last]) / (newest - last[0].start) if last else 0.0
+        return Load(slots, max(self.best, best))
 
     @property
     def newest(self) -> float:
@@ -94,17 +103,21 @@ class Load:
 NO_LOAD: Final = Load()
 
 
+def _newest(slots: tuple[Slot, ...], length_s: float) -> list[Slot]:
+    """The slots of the newest `length_s`; none where they hold less, or have gaps."""
+    since = slots[-1].end - length_s - 1e-6 if slots else 0.0
+    found = [s for s in slots if s.start >= since]
+    return found if sum([s.end - s.start for s in found]) >= length_s - 1e-6 else []
+
+
 def _over(slots: tuple[Slot, ...], length_s: float) -> Rates | None:
     """The newest `length_s`; None where the slots hold less, or have gaps."""
-    if not slots:
-        return None
-    end = slots[-1].end
-    found = [s for s in slots if s.start >= end - length_s - 1e-6]
-    if sum(s.end - s.start for s in found) < length_s - 1e-6:
+    found = _newest(slots, length_s)
+    if not found:
         return None
     return Rates(
         start=found[0].start,
-        end=end,
+        end=found[-1].end,
         well=sum(s.well for s in found),
         bad=sum(s.bad for s in found),
         refused=sum(s.refused for s in found),

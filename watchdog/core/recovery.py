@@ -8,9 +8,10 @@ from watchdog.core.catalogue import Family, check_words
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed, TrafficSeen, Writing, Written
 from watchdog.core.model import Counts, Missing, Outcome, Sample, Split, State, Value
-from watchdog.core.series import Point, Series
+from watchdog.core.series import Series
 from watchdog.core.state import ProbeState, Rollback, Watch
 from watchdog.core.text import share, span, when
+from watchdog.core.track import Point
 
 NO_HELP_AFTER_S = 90.0
 """Routing is asynchronous and caches linger: "did not help" is said no sooner than this after it (DESIGN 5.6)."""

@@ -5,14 +5,15 @@ Compiled once when a watch opens, from the policy and what was measured on the r
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from math import inf
 from operator import ge, gt, le, lt
 
 from watchdog.core.before import MOST, worse_than
 from watchdog.core.catalogue import CHECK_PREFIX, JOURNEYS, REQUEST_DROP, Family, family, quantile
 from watchdog.core.events import Lag
-from watchdog.core.model import Action, Row, Severity
-from watchdog.core.policy import Policy, p0_of
+from watchdog.core.model import Action, Row, Severity, Window
+from watchdog.core.policy import Policy, WindowConfig, p0_of
 from watchdog.core.sequential import ERRORS, LATENCY, PROBES, Ladder, Meter, fit
 from watchdog.core.text import share
 
@@ -107,9 +108,14 @@ class Rules:
     metered: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
     """By check and scope, the rows that a meter judges. The scope is the window's name for rows of one window of
     several, else empty."""
+    in_window: Mapping[tuple[str, Window], tuple[int, ...]] = field(default_factory=dict)
+    """By check and window, the rows that it feeds then."""
+    windows: Mapping[Window, WindowConfig] = field(default_factory=dict)
+    """The policy's, by name."""
     lags: Mapping[tuple[str, str], Lag] = field(default_factory=dict)
     watch_s: float = 86_400.0
-    cold_start: bool = True
+    cold: Mapping[str, float] = field(default_factory=dict)
+    """By check: `cold_s`."""
     ceilings: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
     """By check, the rows that a growing gauge would break, the highest limit first."""
     rollback: tuple[int, ...] = ()
@@ -141,13 +147,8 @@ class Rules:
         )
 
     def cold_s(self, check: str) -> float:
-        """Seconds after the cutover in which the check's samples do not count."""
-        if not self.cold_start or check in self.policy.probes or check in self.policy.journeys:
-            return 0.0
-        if check.startswith(CHECK_PREFIX):
-            return 0.0
-        cold = self.policy.cold_start
-        return cold.latency_s if check.startswith(("slower_than_", "p50_", "p95_", "p99_")) else cold.errors_s
+        """Seconds after the cutover in which the samples of a check that some row reads do not count."""
+        return self.cold.get(check, 0.0)
 
     def lag_of(self, source: str, check: str, width_s: float) -> Lag:
         """The feed's announced lag; for a feed nobody announced (a replayed file), 10 s up to 10 s wide, else 180 s."""
@@ -164,6 +165,7 @@ def limit_check(limit_s: float) -> str:
     return f"slower_than_{limit_s * 1000:g}ms"
 
 
+@cache
 def limit_of(check: str) -> float:
     """The limit in seconds of a check that counts slower requests, exact or `_upper`."""
     return float(check.removeprefix("slower_than_").removesuffix(UPPER).removesuffix("ms")) / 1000.0
@@ -221,9 +223,15 @@ def compile_rules(
         rules=rules,
         by_check={c: tuple(i) for c, i in by_check.items()},
         metered=metered,
+        in_window={
+            (check, w.window): tuple(i for i in fed if w.window in rules[i].row.windows)
+            for check, fed in by_check.items()
+            for w in policy.windows
+        },
+        windows={w.window: w for w in policy.windows},
         lags={(g.source, g.check): g for g in lags},
         watch_s=policy.windows[-1].until_s,
-        cold_start=cold_start,
+        cold={check: _cold_s(policy, check) for check in by_check} if cold_start else {},
         ceilings=ceilings,
         rollback=able,
         rollback_checks=tuple(sorted({c for i in able for c in rules[i].checks})),
@@ -234,6 +242,13 @@ def compile_rules(
         journeys=tuple(name for name in policy.journeys if name not in left_out),
         unable=left_out,
     )
+
+
+def _cold_s(policy: Policy, check: str) -> float:
+    if check in policy.probes or check in policy.journeys or check.startswith(CHECK_PREFIX):
+        return 0.0
+    slow = check.startswith(("slower_than_", "p50_", "p95_", "p99_"))
+    return policy.cold_start.latency_s if slow else policy.cold_start.errors_s
 
 
 def _journeys(row: Row, policy: Policy, unable: Mapping[str, str]) -> Rule:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import exp, log
+from typing import NamedTuple
 
 SEEN_SLOTS = 1000
 """Slots after which a change is supposed to come, where nothing says when it came."""
@@ -47,6 +48,38 @@ def harmonic(n: int) -> float:
     return sum(1.0 / k for k in range(1, n + 1))
 
 
+class Terms(NamedTuple):
+    """What the slots of one rung are scored by."""
+
+    gain: float
+    """What a bad event adds to the score …"""
+    price: float
+    """… and what every event takes away."""
+    bet: float
+    """The first slot's; slot j has a (j + 1)-th of it."""
+    top: float
+    """ln of the wealth that is an alarm."""
+    cap_slots: int
+
+
+def grown(
+    terms: Sequence[Terms], wealth: Sequence[float], slot: int, counts: Sequence[tuple[float, float]]
+) -> list[tuple[float, ...]]:
+    """The wealth of some rungs with slots of one length after each of `counts`: (bad, total) of the slots that follow
+    one another from number `slot` on."""
+    paths = []
+    for (gain, price, first, top, cap_slots), before in zip(terms, wealth, strict=True):
+        w, path = before, []
+        for number, (bad, total) in enumerate(counts, slot + 1):
+            x, bet = bad * gain - total * price, first / number
+            if x > 0.0:
+                x = min(x, (top - log(bet)) / cap_slots)
+            w = (w + bet) * exp(x)
+            path.append(w)
+        paths.append(path)
+    return list(zip(*paths, strict=True))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meter:
     """How one row is judged: everything about its meter that does not change during a watch."""
@@ -59,8 +92,8 @@ class Meter:
     """H_N of each rung."""
     need: float
     """The wealth that is an alarm: K/alpha."""
-    scores: tuple[tuple[float, float], ...]
-    """What one bad event adds to a rung's score, and what every event takes away."""
+    terms: tuple[Terms, ...]
+    """Of each rung."""
     enough: float
     """Events after which five times p0 would be expected to have raised an alarm: fewer prove nothing."""
 
@@ -78,23 +111,19 @@ class Meter:
             horizon=horizon,
             need=need,
             enough=d * (log(need) + log(horizon[-1] * SEEN_SLOTS)) / _divergence(worse, p0),
-            scores=tuple((log(r.rho) / d, log(1.0 + p0 * (r.rho - 1.0)) / d) for r in ladder),
+            terms=tuple(
+                Terms(log(r.rho) / d, log(1.0 + p0 * (r.rho - 1.0)) / d, 1.0 / h, log(need), r.cap_slots)
+                for r, h in zip(ladder, horizon, strict=True)
+            ),
         )
 
     def score(self, rung: int, bad: float, total: float) -> float:
         """A slot's score x before the cap: positive when it is worse than the severity's line."""
-        gain, price = self.scores[rung]
-        return bad * gain - total * price
+        return bad * self.terms[rung].gain - total * self.terms[rung].price
 
     def grown(self, wealth: float, rung: int, slot: int, bad: float, total: float) -> float:
         """The wealth after one more slot with `bad` of `total`."""
-        bet = 1.0 / (self.horizon[rung] * (slot + 1))
-        if total <= 0.0:
-            return wealth + bet
-        x = self.score(rung, bad, total)
-        if x > 0.0:
-            x = min(x, (log(self.need) - log(bet)) / self.ladder[rung].cap_slots)
-        return (wealth + bet) * exp(x)
+        return grown([self.terms[rung]], [wealth], slot, [(bad, total)])[0][0]
 
     def enough_at(self, p: float) -> float:
         """Events after which a true bad share `p` > p0 would be expected to have raised an alarm.

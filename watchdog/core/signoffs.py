@@ -20,8 +20,10 @@ LEAD_SHARE = 0.25
 
 def ask_at(watch: Watch, signoff: SignoffConfig) -> float:
     """When the question is put, Unix seconds; `inf` when its window is not reached."""
-    window = next((w for w in watch.rules.policy.windows if w.window is signoff.window), None)
-    start, end = watch.bound(window) if window is not None else (inf, inf)
+    window = watch.rules.windows.get(signoff.window)
+    if window is None:
+        return inf
+    start, end = watch.bound(window)
     if end <= start:
         return inf
     return end if end < watch.ends_at else end - min(LEAD_S, LEAD_SHARE * (end - start))
@@ -31,8 +33,11 @@ def due(watch: Watch) -> float:
     """When the next question is to be put, Unix seconds."""
     if watch.cutover_at is None or watch.rollback is not None:
         return inf
-    left = (s for n, s in watch.rules.policy.signoffs.items() if n not in watch.asked and n not in watch.signed)
-    return min((ask_at(watch, s) for s in left), default=inf)
+    found = inf
+    for name, signoff in watch.rules.policy.signoffs.items():
+        if name not in watch.asked and name not in watch.signed:
+            found = min(found, ask_at(watch, signoff))
+    return found
 
 
 def fire(step: Step) -> None:

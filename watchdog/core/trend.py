@@ -5,7 +5,7 @@ wobble look certain, so the number of independent points is corrected for lag-1 
 ``n·(1 − r)/(1 + r)``).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from math import erf, sqrt
 
@@ -46,7 +46,7 @@ class Trend:
         if start < last.start:
             return self
         mean = last.mean + (x - last.mean) / (last.n + 1)
-        return Trend((*self.buckets[:-1], replace(last, n=last.n + 1, mean=mean)))
+        return Trend((*self.buckets[:-1], Bucket(start, last.n + 1, mean)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,11 @@ def growth(trend: Trend, limit: float) -> Growth | None:
     mean_h, mean_x = sum(hours) / n, sum(level) / n
     spread = sum((h - mean_h) ** 2 for h in hours)
     slope = sum((h - mean_h) * (x - mean_x) for h, x in zip(hours, level, strict=True)) / spread
-    fitted = [mean_x + slope * (h - mean_h) for h in hours]
-    rest = [x - f for x, f in zip(level, fitted, strict=True)]
-    noise = sum(e * e for e in rest)
-    now = fitted[-1]
-    if slope <= 0.0 or now >= limit or now - fitted[0] < RISEN * (limit - fitted[0]):
+    began, now = mean_x + slope * (hours[0] - mean_h), mean_x + slope * (hours[-1] - mean_h)
+    if slope <= 0.0 or now >= limit or now - began < RISEN * (limit - began):
         return None
+    rest = [x - (mean_x + slope * (h - mean_h)) for h, x in zip(hours, level, strict=True)]
+    noise = sum(e * e for e in rest)
     sure = _confidence(slope, noise, spread, rest)
     reaches = (limit - now) / slope * 3600.0
     if sure < CONFIDENCE or reaches > HORIZON_S:

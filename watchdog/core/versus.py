@@ -12,9 +12,10 @@ from watchdog.core.catalogue import Family
 from watchdog.core.compare import LOOK_BACK_S, PATIENCE_S, Comparison
 from watchdog.core.decide import Step
 from watchdog.core.model import Counts, Sample, State
-from watchdog.core.series import LATE_S, Point
+from watchdog.core.series import LATE_S
 from watchdog.core.state import Hold, Trigger, Versus, Watch
 from watchdog.core.text import share, span
+from watchdog.core.track import Point
 
 HELD = "shared"
 COUNTED = frozenset({Family.ERRORS, Family.LATENCY})

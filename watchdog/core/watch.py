@@ -24,6 +24,7 @@ from watchdog.core import (
     frontier,
     hard_down,
     incidents,
+    load,
     messages,
     migration,
     moves,
@@ -280,6 +281,8 @@ def _sample(step: Step, sample: Sample) -> None:
     watch = step.watch
     if sample.check == LOGS and sample.revision == watch.revision:
         clues.collect(watch, sample)
+    if sample.check not in watch.rules.by_check and sample.check not in _READ_BESIDE:
+        return  # a source tells all that it knows, and no row asks for this
     if watch.rollback is not None and watch.rollback.written_at is not None:
         if sample.revision != watch.revision:
             recovery.sampled(step, sample)
@@ -295,6 +298,10 @@ def _sample(step: Step, sample: Sample) -> None:
         versus.judge(step)
     elif sample.revision == versus.control(watch):
         versus.sampled(step, sample)
+
+
+_READ_BESIDE = frozenset({load.SERVED, load.REFUSED, scaling.INSTANCES})
+"""Checks that are read even where no row of the policy does."""
 
 
 def _probed(step: Step, event: Probed) -> None:
