@@ -24,6 +24,8 @@ AGENTS = ("Mozilla/5.0 (X11)", "okhttp/4.9", "Courier/3.1 iOS")
 CLIENT = Caller("198.51.100.7", "acme-sync/2.0", "POST", "https://api.example" + ROUTES[0])
 POLICY = policy()
 LIMIT = "success.error_rate"
+NOBODY = (Past("error_rate", T0 - 3600.0, T0, ()),)
+"""Who was there before the deploy is known: the client was not."""
 BEFORE = {"error_rate": (30.0, 72_000.0)}
 """Twenty requests a second for an hour; its bad ones would make the row inherit them, so they are kept few."""
 
@@ -80,7 +82,7 @@ def broken_software(caller: Caller) -> float:
 
 
 def watched(crowd: Crowd, until_s: float = 400.0, **more: Any) -> Player:
-    return play(World(requests=crowd), POLICY, **more).run(until_s)
+    return play(World(requests=crowd), POLICY, **{"past": NOBODY, **more}).run(until_s)
 
 
 # --- nothing but a client -----------------------------------------------------------------------------------------
@@ -103,7 +105,7 @@ def test_one_caller_is_a_warning_that_is_told_once() -> None:
 
 def test_it_clears_like_any_other_alarm() -> None:
     crowd = Crowd(client_per_s=5.0)
-    player = play(World(requests=crowd), POLICY).run(300.0)
+    player = play(World(requests=crowd), POLICY, past=NOBODY).run(300.0)
     crowd.client_per_s = 0.0
     player.run(500.0)
 
@@ -199,6 +201,12 @@ def test_a_client_that_fared_well_until_the_deploy_is_its_victim() -> None:
     assert watched(Crowd(client_per_s=5.0, begins=0.0), past=past).restores == 1
     late = Crowd(per_s=10.0, client_per_s=5.0, begins=960.0)
     assert watched(late, 1100.0, past=past).restores == 0, "it fared well on this release for a quarter of an hour"
+
+
+def test_where_nobody_knows_who_the_users_were_an_early_victim_is_not_taken_for_a_newcomer() -> None:
+    """The log could not be listed in time: the trial finds out whether it fails on the old revision as well."""
+    assert watched(Crowd(client_per_s=5.0, begins=0.0), past=()).restores == 1
+    assert watched(Crowd(per_s=10.0, client_per_s=5.0, begins=960.0), 1100.0, past=()).restores == 0
 
 
 def test_an_address_with_many_kinds_of_software_is_no_one_caller() -> None:
@@ -302,7 +310,7 @@ def test_the_slow_feeds_alarm_is_the_same_callers_where_the_log_saw_it(log: str,
     )
     crowd = Crowd(client_per_s=5.0)
     world = World(requests=crowd if log == "stands" else steady(100.0))
-    player = play(world, POLICY, lags=lags)
+    player = play(world, POLICY, lags=lags, past=NOBODY)
     for minute in range(3, 10):
         player.run(60.0 * minute + 180.0)
         slow(player, T0 + 60.0 * minute, Counts(300.0, 1500.0))

@@ -209,12 +209,15 @@ def _others_use_it_well(use: Use, p0: float) -> bool:
 
 
 def _was_well(watch: Watch, state: RuleState, origin: Origin, proof: _Span) -> bool:
-    """Whether the address was among the users before the deploy, fared well then, and fails from the deploy on."""
+    """Whether the address was among the users before the deploy, fared well then, and fails from the deploy on; or may
+    have been, where nobody could say who the users were."""
     since = watch.anchor if watch.cutover_at is None else watch.cutover_at
     if proof.since >= since + COINCIDES_S:
         return False
     past = next((p for p in watch.past if p.check == state.check), None)
-    known = [o for o in past.rows if o.kind == KNOWN and o.key == origin.key] if past is not None else []
+    if past is None:
+        return True
+    known = [o for o in past.rows if o.kind == KNOWN and o.key == origin.key]
     return any(o.total >= LEAST_KNOWN and _rate(o) < AS_OFTEN * _rate(origin) for o in known)
 
 
