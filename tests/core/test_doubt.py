@@ -102,6 +102,40 @@ def test_what_still_fails_is_rolled_back_when_it_is_trusted() -> None:
     assert watch.writes == 1
 
 
+def test_what_nobody_answered_and_still_fails_is_rolled_back_when_it_is_trusted() -> None:
+    watch = doubted()
+    watch.hard_down(60, control=OK)
+    for k in range(5, 1000):
+        watch.confirm(DOWN, 60 + k, k)
+    assert watch.ending == ("held", "failed")
+    watch.put(Trusted(at=T0 + 1061))
+    assert watch.writes == 1
+    assert watch.watch.outcome is None
+
+
+def test_what_nobody_answered_and_has_recovered_stays_as_it_is() -> None:
+    watch = doubted()
+    watch.hard_down(60, control=OK)
+    for k in range(5, 1000):
+        watch.confirm(DOWN, 60 + k, k)
+    watch.confirm(OK, 1060, 1000)
+    watch.put(Trusted(at=T0 + 1200))
+    assert watch.writes == 0
+    assert watch.watch.outcome == "failed"
+
+
+def test_an_alarm_of_counts_that_cleared_after_nobody_answered_stays_as_it_is() -> None:
+    watch = doubted()
+    for minute in range(1, 8):
+        watch.counts(300, 600, minute * 60, minute * 60 + 60)
+    assert watch.watch.state == "awaiting_approval"
+    for minute in range(8, 60):
+        watch.counts(0, 600, minute * 60, minute * 60 + 60)
+    assert watch.watch.outcome == "failed"
+    watch.put(Trusted(at=T0 + 3900))
+    assert watch.writes == 0
+
+
 def test_one_that_passes_early_makes_it_automatic_from_then_on() -> None:
     watch = doubted()
     watch.put(Trusted(at=T0 + 5))

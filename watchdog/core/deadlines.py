@@ -124,7 +124,7 @@ def _fire_waits(step: Step) -> None:
         decide.refuse(
             step,
             trigger,
-            "nobody approved it in time",
+            decide.UNANSWERED,
             f"Decide now: `watchdog rollback {watch.id}` or {messages.by_hand(watch)}.",
         )
     elif held is not None and held.until is not None and watch.at >= held.until:

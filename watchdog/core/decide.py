@@ -19,6 +19,8 @@ FIRM = frozenset({"person", "retry", "refused", "migration", migration.HOLD})
 """Holds that no probe's answer may end or replace."""
 NO_HELP = frozenset({"shared", "edge", "capacity", "trial", "migration"})
 """Holds because a rollback would not help."""
+UNANSWERED = "nobody approved it in time"
+"""Why a rollback that a person was asked about is refused."""
 SIGNAL = "signal:"
 """Begins the criterion of a signal, which stays true until somebody acts on it."""
 _GRAVITY = ("info", "warning", "error", "critical")
