@@ -122,7 +122,7 @@ class LoggingClient:
         except RpcError as error:
             if error.code().name == "RESOURCE_EXHAUSTED":
                 told = f"Cloud Logging lists nothing more of project {project} in this minute (60 a minute)"
-                raise TemporaryError(told) from error
+                raise TemporaryError(told, delay_s=CROWDED_S) from error
             raise _mapped(error, project) from error
         except OSError as error:
             raise TemporaryError(f"Cloud Logging could not be asked for project {project}: {error}") from error
