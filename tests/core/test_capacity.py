@@ -6,7 +6,7 @@ import pytest
 
 from tests.core.drive import CONTROL, DOWN, HANGS, NEW, OK, T0, Drive, opening
 from watchdog.core.commands import Notify, Restore
-from watchdog.core.events import Lag, Probed, Sampled
+from watchdog.core.events import Lag, Probed, Resumed, Sampled
 from watchdog.core.journal import decode, encode
 from watchdog.core.load import Load
 from watchdog.core.model import Action, Counts, Failed, Passed, Sample, State
@@ -260,6 +260,19 @@ def test_a_hold_does_not_outlive_the_log_that_speaks_for_it() -> None:
     peak.seconds(95, 130, well=0.0, refused=80.0, status=503, log=False)
     assert not peak.restores, "a tail that is cut is taken up again"
     peak.seconds(130, 170, well=0.0, refused=80.0, status=503, log=False)
+    assert len(peak.restores) == 1
+
+
+def test_an_absence_of_ours_is_no_silence_of_the_log() -> None:
+    peak = in_a_peak()
+    peak.seconds(90, 95, well=40.0, refused=40.0, status=429)
+    peak.put(Resumed(at=T0 + 300, down_since=T0 + 96))
+    peak.seconds(300, 320, well=40.0, refused=40.0, status=429, log=False)
+    peak.seconds(320, 500, well=40.0, refused=40.0, status=429)
+    assert peak.state() is State.HELD
+    assert not peak.restores
+    peak.put(Resumed(at=T0 + 600, down_since=T0 + 501))
+    peak.seconds(600, 670, well=0.0, refused=80.0, status=503, log=False)
     assert len(peak.restores) == 1
 
 

@@ -7,6 +7,7 @@ at least as many users well as before the deploy, and about as many as ever in t
 is guilty, however much is asked of it. The hold ends as soon as newer evidence says otherwise.
 """
 
+from dataclasses import replace
 from math import sqrt
 from typing import Final
 
@@ -108,6 +109,13 @@ def again(step: Step) -> bool:
     elif sound and not _fails(watch, held.trigger.probe):
         return _over(step)
     return _let_go(step, _told(watch, rates))
+
+
+def taken_up(step: Step) -> None:
+    """After an absence of ours the log has to be given its time: it was we who did not hear it."""
+    held = step.watch.hold
+    if held is not None and held.kind == KIND:
+        step.watch.hold = replace(held, since=step.watch.at)
 
 
 def _over(step: Step) -> bool:

@@ -258,6 +258,7 @@ def _apply(step: Step, event: Event) -> None:
             step.note("resumed", f"The watchdog was away for {away}; the gap counts as not covered.")
             step.announce("watch_resumed", away_s=round(event.at - event.down_since, 3))
             hard_down.taken_up(step)
+            capacity.taken_up(step)
 
 
 def _sampled(step: Step, event: Sampled) -> None:
