@@ -242,6 +242,15 @@ def test_instances_that_serve_crash_and_start_again_end_the_hold() -> None:
     assert len(peak.restores) == 1
 
 
+def test_little_traffic_leaves_less_to_chance_in_a_minute() -> None:
+    """Half of the instances crash when they start, and clients try again."""
+    peak = Peak(opening(lags=LOG, baselines={"request_rate": 0.7}, tags=CONTROL, cold_start=False))
+    peak.seconds(0, 60, well=0.7)
+    peak.seconds(60, 120, well=0.4, refused=0.7)
+    peak.seconds(120, 125, well=0.4, refused=0.7, status=503)
+    assert len(peak.restores) == 1
+
+
 def test_a_peak_that_comes_in_waves_is_held() -> None:
     """Now and then a slot holds only the end of a wave: fewer are served in it since fewer are asking."""
     peak = in_a_peak()

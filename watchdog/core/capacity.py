@@ -100,11 +100,8 @@ def again(step: Step) -> bool:
         return False
     sound = rates.bad <= SOUND * (rates.well + rates.bad)
     if sound and rates.refusing:  # at full load: does it still serve what it can?
-        before = watch.expected_per_s or 0.0
-        wanted = max(before, BEST * watch.load.best)
-        # Its best seconds are not all of them: instances that serve, crash and start again serve fewer than before.
-        steady = rates.full_s <= SLOT_S or _at_least(rates.full_well, before * rates.full_s)
-        if steady and _at_least(rates.full * SLOT_S, wanted * SLOT_S):
+        wanted = max(watch.expected_per_s or 0.0, BEST * watch.load.best)
+        if _steady(watch, rates) and _at_least(rates.full * SLOT_S, wanted * SLOT_S):
             return False
     elif sound and not _fails(watch, held.trigger.probe):
         return _over(step)
@@ -155,7 +152,14 @@ def _is_peak(watch: Watch, rates: Rates) -> bool:
         and rates.refused >= LEAST
         and _at_least(rates.well, before * rates.took_s)
         and _serves_well(watch, rates)
+        and _steady(watch, rates)
     )
+
+
+def _steady(watch: Watch, rates: Rates) -> bool:
+    """Whether in the last minute's slots at full load as many were served as before the deploy. The best seconds are
+    not all of them: instances that serve, crash and start again serve fewer. And a minute leaves less to chance."""
+    return rates.full_s <= SLOT_S or _at_least(rates.full_well, (watch.expected_per_s or 0.0) * rates.full_s)
 
 
 def _serves_well(watch: Watch, rates: Rates) -> bool:

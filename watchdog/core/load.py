@@ -47,9 +47,9 @@ class Rates(NamedTuple):
     refusing: bool
     """Whether somebody was turned away in the newest slot."""
     full: float
-    """The most that was answered well a second in any slot in which somebody was turned away …"""
+    """The most that was answered well a second in any slot in which somebody was turned away."""
     full_well: float
-    """… and how many were in all of those slots, …"""
+    """How many were answered well in all such slots of the whole minute that is kept, …"""
     full_s: float
     """… which took so long together."""
 
@@ -123,6 +123,6 @@ def _over(slots: tuple[Slot, ...], length_s: float) -> Rates | None:
         refused=sum(s.refused for s in found),
         refusing=found[-1].refused > 0.0,
         full=max((s.well / (s.end - s.start) for s in found if s.refused), default=0.0),
-        full_well=sum(s.well for s in found if s.refused),
-        full_s=sum(s.end - s.start for s in found if s.refused),
+        full_well=sum(s.well for s in slots if s.refused),
+        full_s=sum(s.end - s.start for s in slots if s.refused),
     )
