@@ -118,8 +118,10 @@ _NOTHING = Cover()
 def _meters(watch: Watch, sample: Sample, point: Point) -> list[Alarm]:
     alarms: list[Alarm] = []
     over: list[int] = []
-    for scope, rules in watch.rules.metered.get(sample.check, {}).items():
-        if scope and scope != _scope(watch, sample.start):
+    scopes = watch.rules.metered.get(sample.check, {})
+    window = _window(watch, sample.start) if any(scopes) else None
+    for scope, rules in scopes.items():
+        if scope and (window is None or scope != window.window):
             continue
         key = (sample.source, sample.check, scope)
         before = watch.streams.get(key) or _new_stream(watch, sample, rules)
@@ -144,11 +146,6 @@ def _window(watch: Watch, at: float) -> WindowConfig | None:
     if elapsed < 0.0 and watch.cutover_at is not None and at >= watch.cutover_at:
         elapsed = 0.0
     return last if elapsed >= last.start_s else watch.rules.policy.window_at(elapsed)
-
-
-def _scope(watch: Watch, at: float) -> str:
-    window = _window(watch, at)
-    return "" if window is None else window.window.value
 
 
 def _new_stream(watch: Watch, sample: Sample, rules: tuple[int, ...]) -> Stream:

@@ -32,8 +32,8 @@ class Slot(NamedTuple):
     def told(self, check: str, counts: Counts) -> "Slot":
         """With what a check counted in it."""
         if check == SERVED:
-            return self._replace(well=counts.total - counts.bad, bad=counts.bad)
-        return self._replace(refused=counts.bad)
+            return Slot(self.start, self.end, counts.total - counts.bad, counts.bad, self.refused)
+        return Slot(self.start, self.end, self.well, self.bad, counts.bad)
 
 
 class Rates(NamedTuple):

@@ -202,18 +202,11 @@ class Track(NamedTuple):
         if number >= self.first[i]:
             return run.after(self.terms[i], self.slots[:count], begin, self.length)
         left_out = min(count, self.first[i] - number)
-        return run.after(self.terms[i], self.slots[left_out:count], self._end_of(left_out), self.length)
+        return run.after(self.terms[i], self.slots[left_out:count], begin + left_out * self.length, self.length)
 
     def _number(self, begin: float) -> int:
         """Of the slot that begins then."""
         return round((begin - self.origin) / self.length)
-
-    def _end_of(self, count: int) -> float:
-        """When the first `count` of the slots that are kept have ended: added up, as slots are cut."""
-        end = self.start
-        for _ in range(count):
-            end += self.length
-        return end
 
     def cut_to(self, end: float) -> "Track":
         """The track without what was judged of the slot that holds `end`, and of those after it."""
@@ -231,7 +224,7 @@ class Track(NamedTuple):
         if any(run.score for run in runs) or any(bad for bad, _ in self.slots[:count]):
             runs = tuple(self._run(i, count) for i in range(len(self.cells)))
         return self._replace(
-            start=self._end_of(count),
+            start=self.start + count * self.length,
             base=self.after[count - 1],
             runs=runs,
             slots=self.slots[count:],
