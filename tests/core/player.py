@@ -14,7 +14,8 @@ from watchdog.core.model import Counts, Sample, Split
 from watchdog.core.policy import Policy
 from watchdog.core.probing import ProbeAnswer, Purpose, Role
 from watchdog.core.schedule import Ask, plan
-from watchdog.core.state import RuleState, Watch
+from watchdog.core.standing import RuleState
+from watchdog.core.state import Watch
 from watchdog.core.traffic import partial
 
 Answers = Callable[[str, float], ProbeAnswer]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.core.drive import NEW, OK, OLD, T0, TEXT, Drive, opening
 from watchdog.core import watch as folding
+from watchdog.core.acts import Hold, Trigger
 from watchdog.core.beyond import ScaleMark
 from watchdog.core.commands import Scale
 from watchdog.core.events import Operated, Scaled
@@ -18,7 +19,7 @@ from watchdog.core.model import Missing, RevisionState, ServiceState, Split, Val
 from watchdog.core.report import view
 from watchdog.core.report_text import markdown
 from watchdog.core.scaling_plan import DEFAULT_MAX, Keep, Raise, plan
-from watchdog.core.state import Hold, Trigger, Watch
+from watchdog.core.state import Watch
 from watchdog.policy_file import parse_policy
 
 ROWS = '  - {{metric: cpu_usage, warning: "> 75%", critical: "> 90%", action: scale_up}}'

@@ -22,7 +22,8 @@ from watchdog.core.model import (
 )
 from watchdog.core.policy import Policy
 from watchdog.core.probing import ProbeAnswer, Purpose, Role
-from watchdog.core.state import RuleState, Watch
+from watchdog.core.standing import RuleState
+from watchdog.core.state import Watch
 
 T0 = 1_700_000_000.0
 """The cutover of every watch in these tests."""

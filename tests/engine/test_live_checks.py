@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.engine.world import BAD, KEY, emulated, eventually, kept, policy_text
 from watchdog.core.model import Verdict
-from watchdog.core.state import RuleState
+from watchdog.core.standing import RuleState
 from watchdog.engine.runner import WatchRunner
 from watchdog.policy_file import parse_policy
 

@@ -14,11 +14,11 @@ from watchdog.core import (
     verdicts,
     versus,
 )
+from watchdog.core.acts import Trigger
 from watchdog.core.catalogue import Family
 from watchdog.core.decide import Step
 from watchdog.core.events import Signalled
 from watchdog.core.model import Action, Severity, Table
-from watchdog.core.state import Trigger
 
 
 def act(step: Step, alarms: list[evaluate.Alarm]) -> None:

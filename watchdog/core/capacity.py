@@ -12,10 +12,12 @@ from math import sqrt
 from typing import Final
 
 from watchdog.core import decide, evaluate, messages
+from watchdog.core.acts import Trigger
 from watchdog.core.decide import Step
 from watchdog.core.load import Rates
 from watchdog.core.model import Action, State
-from watchdog.core.state import Confirmation, Trigger, Watch
+from watchdog.core.standing import Confirmation
+from watchdog.core.state import Watch
 from watchdog.core.text import share, span
 
 KIND: Final = "capacity"

@@ -8,11 +8,11 @@ be proven is said, and a person looks.
 from dataclasses import replace
 
 from watchdog.core import decide, messages, migration
+from watchdog.core.acts import Hold
 from watchdog.core.commands import RunJob
 from watchdog.core.decide import Step
 from watchdog.core.events import JobRan
 from watchdog.core.model import State
-from watchdog.core.state import Hold
 
 
 def approved(step: Step, name: str, who: str, said: str) -> bool:

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from watchdog.core import doubt, messages, migration, schema, triable
+from watchdog.core.acts import Decision, Entry, Hold, Incident, Rollback, Trigger
 from watchdog.core.commands import Announce, Command, Notify, Restore, RunJob
 from watchdog.core.messages import Body
 from watchdog.core.model import Action, Outcome, State, Window
-from watchdog.core.state import Decision, Entry, Hold, Incident, Rollback, Trigger, Watch
+from watchdog.core.state import Watch
 from watchdog.core.text import span, when
 
 TIMELINE = 200

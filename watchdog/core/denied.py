@@ -14,7 +14,8 @@ from watchdog.core.decide import Step
 from watchdog.core.model import Failed, Missing, State
 from watchdog.core.policy import JourneyConfig
 from watchdog.core.probing import ProbeAnswer, Role
-from watchdog.core.state import Confirmation, ProbeState, Watch
+from watchdog.core.standing import Confirmation, ProbeState
+from watchdog.core.state import Watch
 
 GRACE: Final = 3
 """Attempts beyond those that prove a failure, before it is said that the control is not let through either."""

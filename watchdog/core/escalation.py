@@ -12,9 +12,10 @@ from math import inf
 from typing import Any, Final
 
 from watchdog.core import messages
+from watchdog.core.acts import Incident
 from watchdog.core.decide import Step
 from watchdog.core.paging import REPEATS, Channel, Level
-from watchdog.core.state import Incident, Watch
+from watchdog.core.state import Watch
 from watchdog.core.text import clock, span, when
 
 PAGERS: Final = frozenset({"pagerduty"})

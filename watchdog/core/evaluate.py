@@ -11,7 +11,8 @@ from watchdog.core.model import Action, Counts, Failed, Missing, Passed, Sample,
 from watchdog.core.policy import WindowConfig
 from watchdog.core.rules import PROBE_SOURCE, Rule, limit_of
 from watchdog.core.series import Series
-from watchdog.core.state import Stream, Watch
+from watchdog.core.standing import Stream
+from watchdog.core.state import Watch
 from watchdog.core.text import reading, share, span
 from watchdog.core.track import Point, Proof
 

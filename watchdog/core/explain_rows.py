@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, Generic, TypeVar
 
+from watchdog.core.acts import Hold
 from watchdog.core.explanation import Change, Gap, Held, Peak, Proof, Repeated, Tally
 from watchdog.core.model import Verdict
-from watchdog.core.state import Confirmation, Hold, Watch
+from watchdog.core.standing import Confirmation
+from watchdog.core.state import Watch
 
 STIRRED: Final = 0.1
 """Fullness from which evidence counts as growing: below it is what a healthy service's stray errors make."""

@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 from watchdog.core.achieved import Achieved
 from watchdog.core.model import Action, Verdict
 from watchdog.core.rules import Rule
-from watchdog.core.state import RuleState, Watch
+from watchdog.core.standing import RuleState
+from watchdog.core.state import Watch
 
 QUIET: Final = 0.05
 """Fullness up to which a meter is only looked at when a bin ends: most of the day of a healthy service."""

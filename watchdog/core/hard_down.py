@@ -9,6 +9,7 @@ from dataclasses import replace
 from math import inf
 
 from watchdog.core import capacity, decide, denied, evaluate, messages, revival, shared, trial
+from watchdog.core.acts import Trigger
 from watchdog.core.catalogue import check_words
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed
@@ -16,8 +17,9 @@ from watchdog.core.model import Action, Failed, Missing, Passed, Sample, Severit
 from watchdog.core.policy import JourneyConfig
 from watchdog.core.probing import OwnRequest, ProbeAnswer, Role
 from watchdog.core.rules import PROBE_SOURCE, Rule
+from watchdog.core.standing import Confirmation, ProbeState
 from watchdog.core.starting import may_be_starting
-from watchdog.core.state import Confirmation, ProbeState, Trigger, Watch
+from watchdog.core.state import Watch
 from watchdog.core.text import share, span
 
 FAILING = "health_check failing"

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from watchdog.core import clues
+from watchdog.core.acts import Incident
 from watchdog.core.model import Split
-from watchdog.core.state import Incident, Watch
+from watchdog.core.state import Watch
 
 _GRAVE = frozenset({"error", "critical"})
 """Severities of messages whose reader will look for the cause: they quote what is new in the log."""

@@ -8,11 +8,12 @@ counts; but only while the others alone still prove the row broken, since else h
 from collections.abc import Iterable, Mapping
 
 from watchdog.core import origins
+from watchdog.core.acts import Trial
 from watchdog.core.before import broken
 from watchdog.core.model import Counts, Sample
 from watchdog.core.origins import ADDRESS, Origin
 from watchdog.core.rules import Rule
-from watchdog.core.state import Trial, Watch
+from watchdog.core.state import Watch
 from watchdog.core.two_arms import Served
 
 LEAST = 5.0

@@ -24,7 +24,8 @@ from watchdog.core.decide import Step
 from watchdog.core.model import Action, Counts, Sample
 from watchdog.core.origins import ADDRESS, KNOWN, WORDS, Origin, Seen, Use
 from watchdog.core.rules import Rule
-from watchdog.core.state import RuleState, Watch
+from watchdog.core.standing import RuleState
+from watchdog.core.state import Watch
 from watchdog.core.text import share
 
 MOST = 0.8

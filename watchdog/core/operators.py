@@ -5,10 +5,10 @@ from dataclasses import replace
 from math import inf
 
 from watchdog.core import database, decide, escalation, incidents, messages, scaling, signoffs, trial
+from watchdog.core.acts import Hold, Trigger
 from watchdog.core.decide import Step
 from watchdog.core.events import Operated
 from watchdog.core.model import State
-from watchdog.core.state import Hold, Trigger
 from watchdog.core.text import span, when
 
 SKEW_S = 60.0

@@ -4,12 +4,14 @@ from dataclasses import replace
 from math import inf
 
 from watchdog.core import author, decide, messages, migration, noise, redeploy, scaling, spread, trial
+from watchdog.core.acts import Rollback
 from watchdog.core.catalogue import Family, check_words
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed, TrafficSeen, Writing, Written
 from watchdog.core.model import Counts, Missing, Outcome, Sample, Split, State, Value
 from watchdog.core.series import Series
-from watchdog.core.state import ProbeState, Rollback, Watch
+from watchdog.core.standing import ProbeState
+from watchdog.core.state import Watch
 from watchdog.core.text import share, span, when
 from watchdog.core.track import Point
 

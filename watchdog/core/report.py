@@ -21,7 +21,8 @@ from watchdog.core import (
 from watchdog.core.catalogue import JOURNEY_PREFIX, Family
 from watchdog.core.model import Verdict
 from watchdog.core.rules import Rule
-from watchdog.core.state import RuleState, Watch
+from watchdog.core.standing import RuleState
+from watchdog.core.state import Watch
 from watchdog.core.text import iso, reading, share
 from watchdog.core.two_arms import Served
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from watchdog.core.probing import ProbeAnswer, Role
-from watchdog.core.state import Confirmation, Flicker, Revival
+from watchdog.core.standing import Confirmation, Flicker, Revival
 
 BESIDE: Final = 3
 """Failures that must be sent after a path that was sick passes again until its pass tells the two apart."""

@@ -12,7 +12,8 @@ from watchdog.core import verdicts
 from watchdog.core.catalogue import Family, check_words
 from watchdog.core.decide import Step
 from watchdog.core.model import Sample
-from watchdog.core.state import Shared, Stream, Watch
+from watchdog.core.standing import Shared, Stream
+from watchdog.core.state import Watch
 from watchdog.core.text import when
 
 AFTER_S = 15.0

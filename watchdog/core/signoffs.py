@@ -9,7 +9,8 @@ from typing import Any
 from watchdog.core import messages
 from watchdog.core.decide import Step
 from watchdog.core.policy import SignoffConfig
-from watchdog.core.state import Signed, Watch
+from watchdog.core.standing import Signed
+from watchdog.core.state import Watch
 from watchdog.core.text import clock, iso
 
 LEAD_S = 1800.0

@@ -10,10 +10,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from watchdog.core import decide
+from watchdog.core.acts import Trigger
 from watchdog.core.decide import Step
 from watchdog.core.events import FellElsewhere
 from watchdog.core.policy import Policy
-from watchdog.core.state import Trigger, Watch
+from watchdog.core.state import Watch
 from watchdog.core.text import listing
 
 REGION: Final = "region:"

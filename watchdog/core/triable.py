@@ -1,7 +1,8 @@
 """May a rollback begin with a trial? Apart from `trial`, because `decide` asks it and `trial` builds on `decide`."""
 
+from watchdog.core.acts import Trigger
 from watchdog.core.catalogue import Family
-from watchdog.core.state import Trigger, Watch
+from watchdog.core.state import Watch
 
 PROMPT_S = 60.0
 """A feed that answers within this can judge a trial."""

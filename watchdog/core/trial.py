@@ -8,12 +8,13 @@ from dataclasses import replace
 from math import inf
 
 from watchdog.core import messages, migration, noise, two_arms
+from watchdog.core.acts import Hold, Rollback, Trial, Trigger
 from watchdog.core.catalogue import Family
 from watchdog.core.commands import Restore
 from watchdog.core.decide import Step
 from watchdog.core.events import Opened, TrafficSeen, Written
 from watchdog.core.model import Counts, Outcome, Sample, Split, State
-from watchdog.core.state import Hold, Rollback, Trial, Trigger, Watch
+from watchdog.core.state import Watch
 from watchdog.core.text import clock, share, span
 from watchdog.core.triable import feed
 from watchdog.core.two_arms import Block, Finding, Known, Served

@@ -6,7 +6,8 @@ from math import inf
 from watchdog.core.catalogue import JOURNEY_PREFIX, Family
 from watchdog.core.model import Severity, Verdict
 from watchdog.core.rules import PROBE_SOURCE, Rule
-from watchdog.core.state import RuleState, Watch
+from watchdog.core.standing import RuleState
+from watchdog.core.state import Watch
 from watchdog.core.text import share
 
 HALF_FULL = 0.5

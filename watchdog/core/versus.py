@@ -8,12 +8,14 @@ row's meter raises only on fresh evidence; so a release that stays bad after a s
 from dataclasses import replace
 
 from watchdog.core import compare, decide, warming
+from watchdog.core.acts import Hold, Trigger
 from watchdog.core.catalogue import Family
 from watchdog.core.compare import LOOK_BACK_S, PATIENCE_S, Comparison
 from watchdog.core.decide import Step
 from watchdog.core.model import Counts, Sample, State
 from watchdog.core.series import LATE_S
-from watchdog.core.state import Hold, Trigger, Versus, Watch
+from watchdog.core.standing import Versus
+from watchdog.core.state import Watch
 from watchdog.core.text import share, span
 from watchdog.core.track import Point
 

@@ -6,11 +6,13 @@ Also keeps asking it while the rollback is held because both revisions are sick.
 from dataclasses import replace
 
 from watchdog.core import decide, shared
+from watchdog.core.acts import Trigger
 from watchdog.core.decide import Step
 from watchdog.core.events import Probed
 from watchdog.core.model import State
 from watchdog.core.probing import ProbeAnswer, Role
-from watchdog.core.state import Trigger, Warming, Watch
+from watchdog.core.standing import Warming
+from watchdog.core.state import Watch
 
 KEEP = 5
 INSTANCES = "instances"

@@ -64,7 +64,8 @@ from watchdog.core.policy import Policy
 from watchdog.core.probing import Purpose
 from watchdog.core.rules import compile_rules
 from watchdog.core.rules import notes as rule_notes
-from watchdog.core.state import ProbeState, RuleState, Watch
+from watchdog.core.standing import ProbeState, RuleState
+from watchdog.core.state import Watch
 from watchdog.core.text import span, when
 
 LEAST_STEP_S = 0.05

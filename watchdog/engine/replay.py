@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from math import inf
 
 from watchdog.core import watch as folding
+from watchdog.core.acts import Trigger
 from watchdog.core.commands import Announce, Command, Restore
 from watchdog.core.events import Event, Opened, Probed, Sampled, Target, Ticked, TrafficSeen, Written
 from watchdog.core.model import Counts, Deploy, Outcome, Passed, Sample, Split
 from watchdog.core.policy import Policy
 from watchdog.core.probing import ProbeAnswer, Purpose, Role
-from watchdog.core.state import Trigger, Watch
+from watchdog.core.state import Watch
 
 CANDIDATE = "candidate"
 """What the revision under judgement is called where a file does not say."""
