@@ -163,7 +163,11 @@ async def test_a_stack_trace_tells_where_in_the_teams_own_code() -> None:
         w.write("POST /couriers/9 failed", 21.0, trace=trace_of("POST", "/api/v1/couriers/9", "r-2"))
         (sample,) = await w.samples(30.0)
     ((_, times, text, where, at),) = sample.clues
-    assert (times, where, round(at - w.since)) == (2, "app/database.py in fetch", 20)
+    assert (times, where, round(at - w.since)) == (
+        2,
+        "app/database.py in fetch, called from app/couriers.py in create",
+        20,
+    )
     assert text.startswith("app.database.StorageError: no answer for")
 
 

@@ -50,9 +50,13 @@ PHP = """PHP Fatal error: Uncaught RuntimeException: no shift {key}
 @pytest.mark.parametrize(
     "trace, kind, where",
     [
-        (PYTHON, "KeyError", "app/couriers.py in create"),
-        (JAVA, "java.lang.IllegalStateException", "com.acme.stock.Shelf in take"),
-        (NODE, "TypeError", "src/couriers.js in Object.create"),
+        (PYTHON, "KeyError", "app/couriers.py in create, called from app/main.py in handle"),
+        (
+            JAVA,
+            "java.lang.IllegalStateException",
+            "com.acme.stock.Shelf in take, called from com.acme.web.Orders in post",
+        ),
+        (NODE, "TypeError", "src/couriers.js in Object.create, called from src/server.js"),
         (GO, "runtime error", "server/assign.go in main."),
         (NET, "System.InvalidOperationException", "Fleet/Vehicles.cs in Acme.Fleet.Vehicles.Take"),
         (RUBY, "RuntimeError", "models/shift.rb in close"),

@@ -53,7 +53,9 @@ def kind_of(message: str, trace: str = "") -> Kind:
         return Kind(_key(normal(said)), said, "")
     frames = " < ".join(str(f) for f in found.frames)
     thrown = found.kind or normal(found.header or said)
-    return Kind(_key(f"{thrown} at {frames}"), found.header or said, str(found.frames[0]))
+    # One helper that fails under several callers is several kinds: without the caller they would look the same.
+    where = ", called from ".join(str(f) for f in found.frames[:2])
+    return Kind(_key(f"{thrown} at {frames}"), found.header or said, where)
 
 
 def normal(line: str) -> str:
