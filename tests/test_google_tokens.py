@@ -35,8 +35,10 @@ class Scripted(Credentials):
         self.gate = threading.Event()
         self.gate.set()
         self.error: Exception | None = None
+        self.begun = threading.Event()
 
     def refresh(self, request: Any) -> None:
+        self.begun.set()
         assert self.gate.wait(10)
         if self.error is not None:
             raise self.error
@@ -247,7 +249,7 @@ async def test_closing_does_not_wait_for_a_hanging_network() -> None:
     credentials.gate.clear()
     tokens = GoogleTokens(load=lambda _call: credentials)
     waiting = asyncio.create_task(tokens.access_token())
-    await until(lambda: any(thread.name == "google-auth" for thread in threading.enumerate()))
+    await until(credentials.begun.is_set)
 
     started = time.perf_counter()
     await tokens.close()
