@@ -115,11 +115,19 @@ class World:
             raise DemoError(f"{method} {url}: {error or 'no answer in time'}") from error
 
 
+PORTS = range(20_000, 32_000)
+"""Below what systems hand out by themselves (Linux from 32,768, others from 49,152): a port from there may be given to
+any connection before the daemon has bound it."""
+
+
 def free_port() -> int:
-    """A loopback port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that is free now, and that nobody gets by asking for any. `DemoError` where none is."""
+    for _ in range(100):
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise DemoError(f"no free port between {PORTS.start} and {PORTS.stop}")
 
 
 @contextlib.asynccontextmanager
