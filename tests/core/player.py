@@ -258,6 +258,21 @@ def refused(reason: str, *, retry_at: float | None = None) -> Callable[[Watch, f
     return lambda watch, at: Written(at=at, result="refused", reason=reason, before=watch.split, retry_at=retry_at)
 
 
+def writer(kind: str) -> Callable[[Watch, float], Written]:
+    """Traffic writes that end so: `refused`, `failed`, `over budget` at first, else well."""
+    calls: list[float] = []
+
+    def write(watch: Watch, at: float) -> Written:
+        calls.append(at)
+        if kind == "over budget" and len(calls) == 1:
+            return refused("over budget", retry_at=at + 200.0)(watch, at)
+        if kind in {"refused", "failed"}:
+            return Written(at=at, result=kind, reason="no", before=watch.split)
+        return written(watch, at)
+
+    return write
+
+
 def play(world: World | None = None, of: Policy = POLICY, **changes: Any) -> Player:
     """A player of a new watch."""
     return Player(world or World(), opening(of, **changes))

@@ -6,13 +6,12 @@ from zlib import crc32
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.player import Answers, Player, World, play, refused, written
+from tests.core.player import Answers, Player, World, play, writer
 from tests.core.watches import T0, TAGS, fails, missing, ok, policy
 from watchdog.core.commands import Notify
-from watchdog.core.events import Resumed, Written
+from watchdog.core.events import Resumed
 from watchdog.core.model import Outcome
 from watchdog.core.probing import ProbeAnswer
-from watchdog.core.state import Watch
 
 LASTS_S = 1500.0
 KINDS = ("well", "status", "timeout", "flicker", "ours", "access", "blips")
@@ -67,20 +66,6 @@ deeds = st.lists(
 writes = st.sampled_from(["done", "refused", "over budget", "failed", "late"])
 
 
-def writer(kind: str) -> object:
-    calls: list[float] = []
-
-    def write(watch: Watch, at: float) -> Written:
-        calls.append(at)
-        if kind == "over budget" and len(calls) == 1:
-            return refused("over budget", retry_at=at + 200.0)(watch, at)
-        if kind in {"refused", "failed"}:
-            return Written(at=at, result=kind, reason="no", before=watch.split)
-        return written(watch, at)
-
-    return write
-
-
 @st.composite
 def players(draw: st.DrawFn) -> tuple[Player, str]:
     """A watch of 25 minutes in a world that may fail in many ways at once, with people and crashes."""
@@ -94,7 +79,7 @@ def players(draw: st.DrawFn) -> tuple[Player, str]:
         requests=lambda at: (50.0 * bad if begins <= at - T0 < ends else 0.0, 50.0),
     )
     kind = draw(writes)
-    world.write = writer(kind)  # type: ignore[assignment]
+    world.write = writer(kind)
     world.routed_after_s = 100.0 if kind == "late" else 0.5
     made = policy(rollback={"mode": draw(st.sampled_from(["automatic", "automatic", "approve"]))})
     armed = draw(st.sampled_from([("health", "ready"), ("health",), (), None]))

@@ -1,22 +1,20 @@
 """Whatever happened to a watch, its journal says it again: people, crashes, late and missing evidence, in any order."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 from zlib import crc32
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.player import Answers, Player, World, play, refused, written
+from tests.core.player import Answers, Player, World, play, writer
 from tests.core.watches import FAST, NEW, OLD, SLOW, T0, TAGS, fails, missing, ok, policy
 from watchdog.core import watch as folding
-from watchdog.core.events import Noticed, Resumed, Sampled, Written
+from watchdog.core.events import Noticed, Resumed, Sampled
 from watchdog.core.journal import encode
 from watchdog.core.model import Counts, Evidence, Missing, Sample, Value
 from watchdog.core.probing import ProbeAnswer
 from watchdog.core.report import view
-from watchdog.core.state import Watch
 from watchdog.core.text import iso
 from watchdog.engine import replay
 from watchdog.engine.replay_journal import differences, read_journal
@@ -90,20 +88,6 @@ def path(kind: str, begins: float, ends: float, names: tuple[str, ...], salt: st
         return missing(at) if kind == "ours" else ok(at)
 
     return answer
-
-
-def writer(kind: str) -> Callable[[Watch, float], Written]:
-    calls: list[float] = []
-
-    def write(watch: Watch, at: float) -> Written:
-        calls.append(at)
-        if kind == "over budget" and len(calls) == 1:
-            return refused("over budget", retry_at=at + 200.0)(watch, at)
-        if kind in {"refused", "failed"}:
-            return Written(at=at, result=kind, reason="no", before=watch.split)
-        return written(watch, at)
-
-    return write
 
 
 moments = st.sampled_from([0.0, 3.0, 60.0, 333.0, 880.0, 899.0, 905.0, 1e9])

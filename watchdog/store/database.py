@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakSet
 
 import aiosqlite
 import structlog
@@ -54,7 +55,7 @@ class Database:
         # SQLite has one writer. Our own writers queue here, in order, instead of polling the file's lock.
         self._turn = asyncio.Lock()
         self._left: set[asyncio.Task[Any]] = set()
-        self._drivers: list[aiosqlite.Connection] = []
+        self._drivers: WeakSet[aiosqlite.Connection] = WeakSet()
 
     async def connect(self) -> None:
         """Allow transactions; prepare the file where there is one. `ConfigError` when its folder does not exist."""
@@ -100,9 +101,10 @@ class Database:
             for task in left:
                 task.cancel()
             await asyncio.wait(left, timeout=0.1)
-        for driver in self._drivers:
+        drivers = list(self._drivers)
+        for driver in drivers:
             driver.stop()
-        _ABANDONED.extend(self._drivers)
+        _ABANDONED.extend(drivers)
 
     async def answer(self, work: Coroutine[Any, Any, _T], *, within_s: float | None = None) -> _T:
         """The result of `work`, or `StoreUnavailableError` after `within_s` (default: `answer_s`).
@@ -223,7 +225,7 @@ class Database:
         )
 
         def prepare(connection: Any, _record: Any) -> None:
-            self._drivers.append(connection.driver_connection)
+            self._drivers.add(connection.driver_connection)
             cursor = connection.cursor()
             cursor.execute("PRAGMA synchronous = NORMAL")
             cursor.execute("PRAGMA foreign_keys = ON")
